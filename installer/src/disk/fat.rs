@@ -1,0 +1,119 @@
+//! The EFI system partition: FAT32 with folders and files, made by the `fatfs` crate.
+//!
+//! In: a window on the target, a label, files as readers. Out: a file system that firmware,
+//! GRUB and people can read. Times are not set, so equal input gives equal bytes.
+
+use std::io::{Read, Seek, Write};
+
+use anyhow::Context as _;
+
+/// Cluster size: FAT32 needs at least 65,525 clusters, so 8 KiB is the largest for 1 GiB.
+const CLUSTER: u32 = 8192;
+
+/// A FAT file system that is being filled.
+pub struct Fat<T: Read + Write + Seek> {
+    fs: fatfs::FileSystem<T>,
+}
+
+impl<T: Read + Write + Seek> Fat<T> {
+    /// Formats `disk` as FAT32 of `size` bytes and opens it. `label` has at most 11 characters.
+    pub fn format(
+        mut disk: T,
+        size: u64,
+        sector_size: u32,
+        label: &str,
+        id: u32,
+    ) -> anyhow::Result<Self> {
+        let mut name = [b' '; 11];
+        for (to, from) in name.iter_mut().zip(label.bytes()) {
+            *to = from;
+        }
+        let sectors = u32::try_from(size / u64::from(sector_size)).context("size of the ESP")?;
+        let options = fatfs::FormatVolumeOptions::new()
+            .fat_type(fatfs::FatType::Fat32)
+            .bytes_per_sector(u16::try_from(sector_size)?)
+            .bytes_per_cluster(CLUSTER)
+            .total_sectors(sectors)
+            .volume_label(name)
+            .volume_id(id);
+        fatfs::format_volume(&mut disk, options).context("formatting as FAT32")?;
+        disk.rewind().context("rewinding the FAT file system")?;
+        Self::open(disk)
+    }
+
+    /// Opens what is there.
+    pub fn open(disk: T) -> anyhow::Result<Self> {
+        let fs = fatfs::FileSystem::new(disk, fatfs::FsOptions::new())
+            .context("opening the FAT file system")?;
+        Ok(Self { fs })
+    }
+
+    /// Writes one file, making its folders; `path` is relative, with `/`.
+    pub fn write(&self, path: &str, content: &mut dyn Read) -> anyhow::Result<()> {
+        let context = || format!("writing {path} onto the FAT file system");
+        let root = self.fs.root_dir();
+        for (end, _) in path.match_indices('/') {
+            root.create_dir(&path[..end]).with_context(context)?;
+        }
+        let mut file = root.create_file(path).with_context(context)?;
+        file.truncate().with_context(context)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let count = content.read(&mut buffer).with_context(context)?;
+            if count == 0 {
+                return file.flush().with_context(context);
+            }
+            file.write_all(&buffer[..count]).with_context(context)?;
+        }
+    }
+
+    /// The content of a file of at most `limit` bytes, `None` when there is no such file.
+    pub fn read(&self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        let context = || format!("reading {path} of the FAT file system");
+        let file = match self.fs.root_dir().open_file(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(context)?,
+        };
+        let mut bytes = Vec::new();
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .with_context(context)?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes what is pending and closes the file system.
+    pub fn close(self) -> anyhow::Result<()> {
+        self.fs.unmount().context("closing the FAT file system")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::window::Window;
+
+    #[test]
+    fn files_come_back_and_a_full_partition_is_an_error() {
+        let file = tempfile::tempfile().unwrap();
+        let size = 1 << 30;
+        file.set_len(size).unwrap();
+        let fat = Fat::format(Window::new(&file, 0, size), size, 512, "HARROW_ESP", 7).unwrap();
+        let content = vec![0x5a; 3 * 8192 + 1];
+        fat.write("EFI/BOOT/BOOTX64.EFI", &mut &content[..])
+            .unwrap();
+        fat.write("EFI/debian/grub.cfg", &mut &b"old"[..]).unwrap();
+        fat.write("EFI/debian/grub.cfg", &mut &b"x"[..]).unwrap();
+        fat.close().unwrap();
+        let fat = Fat::open(Window::new(&file, 0, size)).unwrap();
+        assert_eq!(
+            fat.read("efi/boot/bootx64.efi", 1 << 20).unwrap().unwrap(),
+            content
+        );
+        assert_eq!(fat.read("EFI/debian/grub.cfg", 10).unwrap().unwrap(), b"x");
+        assert_eq!(fat.read("no/such", 10).unwrap(), None);
+        let error = fat
+            .write("big", &mut std::io::repeat(1).take(2 << 30))
+            .unwrap_err();
+        assert!(format!("{error:#}").contains("big"), "{error:#}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Disks: the layout (the contract of every installed disk) and what makes it.
+//!
+//! In: sizes and ids. Out: a [`layout::Layout`] as data; partition table, FAT and ext4 file
+//! systems and BIOS boot code as bytes on a target that is a block device or a plain file.
+
+pub mod bios;
+pub mod ext4;
+pub mod fat;
+pub mod layout;
+pub mod table;
+pub mod target;
+pub mod window;

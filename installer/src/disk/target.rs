@@ -1,0 +1,234 @@
+//! What is installed onto: a block device or a plain file.
+//!
+//! In: `--device` and `--size`. Out: [`Target`] as data for the plan (probed, nothing changed
+//! yet), and later an open file that is locked against others for the whole install.
+
+use std::fs::File;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::layout::show;
+use crate::facts::{self, DiskFacts, Roots};
+use crate::failure::{Failure, Kind};
+
+/// What is installed onto.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Target {
+    /// A whole disk, pinned by what it said when it was chosen.
+    Disk(DiskFacts),
+    /// A sparse file that will be created.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+impl Target {
+    /// Finds out what `path` is and whether it can be used. `size` makes it a new file.
+    pub fn probe(path: &Path, size: Option<u64>) -> anyhow::Result<Self> {
+        let is_device = std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
+        let Some(size) = size.filter(|_| !is_device) else {
+            let facts =
+                facts::probe_disk(path, &Roots::default()).map_err(|e| explain_file(path, e))?;
+            facts.check_usable()?;
+            check_not_held(path)?;
+            return Ok(Self::Disk(facts));
+        };
+        if path.symlink_metadata().is_ok() {
+            return Err(Failure::error(
+                Kind::TargetExists,
+                format!("{} exists already", path.display()),
+                "give the name of a new file, or remove this one",
+            ));
+        }
+        Ok(Self::File {
+            path: path.to_owned(),
+            size,
+        })
+    }
+
+    /// Path of the device or file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Disk(facts) => &facts.path,
+            Self::File { path, .. } => path,
+        }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Disk(facts) => facts.size,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    /// Logical sector size in bytes.
+    pub fn sector_size(&self) -> u32 {
+        match self {
+            Self::Disk(facts) => facts.sector_size,
+            Self::File { .. } => 512,
+        }
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Disk(facts) => facts.describe(),
+            Self::File { path, size } => {
+                format!("{}: a new file of {}", path.display(), show(*size))
+            }
+        }
+    }
+
+    /// Checks what an install of `bytes` needs from the place, before anything is written.
+    pub fn check_room(&self, bytes: u64) -> anyhow::Result<()> {
+        let Self::File { path, .. } = self else {
+            return Ok(());
+        };
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let stat = rustix::fs::statvfs(folder)
+            .with_context(|| format!("looking for free space in {}", folder.display()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < bytes {
+            return Err(Failure::error(
+                Kind::NoSpace,
+                format!(
+                    "{} has {} free, an install onto {} writes {}",
+                    folder.display(),
+                    show(free),
+                    path.display(),
+                    show(bytes)
+                ),
+                "free some space there, or write the file elsewhere",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Opens the target for writing. A disk is compared once more with what was planned,
+    /// since names may have moved, and is locked; a file is created.
+    pub fn open(&self) -> anyhow::Result<File> {
+        match self {
+            Self::Disk(planned) => {
+                let now = facts::probe_disk(&planned.path, &Roots::default())?;
+                now.check_usable()?;
+                if (now.size, &now.serial, &now.wwn)
+                    != (planned.size, &planned.serial, &planned.wwn)
+                {
+                    return Err(Failure::error(
+                        Kind::DeviceUnknown,
+                        format!(
+                            "{} is now another disk than planned: {}",
+                            planned.path.display(),
+                            now.describe()
+                        ),
+                        "nothing was written; run the install again",
+                    ));
+                }
+                check_not_held(&planned.path)?;
+                lock(&planned.path)
+            }
+            Self::File { path, size } => {
+                let mut options = File::options();
+                let options = options.read(true).write(true).create_new(true).mode(0o600);
+                let file = options
+                    .open(path)
+                    .with_context(|| format!("creating {}", path.display()))?;
+                file.set_len(*size)
+                    .with_context(|| format!("setting the size of {}", path.display()))?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+/// A file name without `--size` deserves better than "not a block device".
+fn explain_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    if path.starts_with("/dev") {
+        return error;
+    }
+    error.context(format!(
+        "{} is taken for a disk (to install onto a new file, give its --size)",
+        path.display()
+    ))
+}
+
+/// Asks the kernel itself whether anything holds the disk: an exclusive open fails then.
+fn check_not_held(path: &Path) -> anyhow::Result<()> {
+    let flags = rustix::fs::OFlags::EXCL.bits() as i32;
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    match opened {
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => {
+            Err(Failure::error(
+                Kind::DeviceInUse,
+                format!(
+                    "{} is in use: the kernel refuses exclusive access",
+                    path.display()
+                ),
+                "see `lsblk` for what holds it, release it, or name another disk",
+            ))
+        }
+        other => other
+            .map(drop)
+            .with_context(|| format!("opening {}", path.display())),
+    }
+}
+
+/// Opens and locks a disk. udev leaves a locked disk alone (systemd.io/BLOCK_DEVICE_LOCKING),
+/// and a second install on the same disk stops here.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let context = || format!("opening {}", path.display());
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(context)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::error(
+            Kind::DeviceInUse,
+            format!("{} is locked by another program", path.display()),
+            "another install may be running on it",
+        )),
+        other => other.map(|()| file).with_context(context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_needs_a_size_and_must_be_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.img");
+        let error = Target::probe(&path, None).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceUnknown);
+        assert!(format!("{error:#}").contains("--size"), "{error:#}");
+        let target = Target::probe(&path, Some(1 << 30)).unwrap();
+        assert_eq!((target.size(), target.sector_size()), (1 << 30, 512));
+        assert!(!path.exists(), "probing changes nothing");
+        assert_eq!(target.open().unwrap().metadata().unwrap().len(), 1 << 30);
+        let error = Target::probe(&path, Some(1 << 30)).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::TargetExists);
+        assert!(target.open().is_err(), "never over an existing file");
+    }
+
+    #[test]
+    fn room_is_checked_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::probe(&dir.path().join("disk.img"), Some(1 << 60)).unwrap();
+        target.check_room(1).unwrap();
+        let error = target.check_room(1 << 60).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::NoSpace);
+    }
+}

@@ -1,0 +1,98 @@
+//! A part of a file as if it were the whole: one partition of a target.
+//!
+//! In: a file, a range of bytes. Out: `Read + Write + Seek` that can't leave the range.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+
+/// A range of bytes of a file, with a position of its own.
+#[derive(Debug)]
+pub struct Window<'a> {
+    file: &'a File,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl<'a> Window<'a> {
+    /// The `len` bytes from `start` on.
+    pub fn new(file: &'a File, start: u64, len: u64) -> Self {
+        Self {
+            file,
+            start,
+            len,
+            at: 0,
+        }
+    }
+
+    fn room(&self, wanted: usize) -> usize {
+        let left = self.len.saturating_sub(self.at);
+        usize::try_from(left).unwrap_or(usize::MAX).min(wanted)
+    }
+}
+
+impl Read for Window<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = self.room(buffer.len());
+        let count = self
+            .file
+            .read_at(&mut buffer[..room], self.start + self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for Window<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room(bytes.len());
+        if room == 0 && !bytes.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                format!("the partition of {} bytes is full", self.len),
+            ));
+        }
+        let count = self.file.write_at(&bytes[..room], self.start + self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Window<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::End(n) => self.len.checked_add_signed(n),
+            SeekFrom::Current(n) => self.at.checked_add_signed(n),
+        };
+        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_inside_its_range() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut window = Window::new(&file, 2, 5);
+        let mut text = String::new();
+        window.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "23456");
+        window.seek(SeekFrom::End(-1)).unwrap();
+        assert_eq!(window.write(b"xyz").unwrap(), 1);
+        assert!(window.write(b"z").is_err());
+        window.rewind().unwrap();
+        text.clear();
+        window.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "2345x");
+        assert!(window.seek(SeekFrom::Current(-9)).is_err());
+    }
+}

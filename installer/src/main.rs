@@ -1,0 +1,2 @@
+//! `harrow`: parses the command line, calls one library function, prints errors.
+fn main() {}
