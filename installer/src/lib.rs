@@ -7,4 +7,6 @@ pub mod disk;
 pub mod facts;
 pub mod failure;
 pub mod image;
+pub mod install;
+pub mod live;
 pub mod sys;

@@ -119,9 +119,6 @@ pub struct InstallAnswers {
     pub poweroff: Option<bool>,
     /// Console of the node, such as `ttyS0,115200n8`.
     pub tty: Option<String>,
-    /// Another config to fetch and merge under this one.
-    #[serde(alias = "configUrl")]
-    pub config_url: Option<String>,
 }
 
 /// `install.management_interface:`

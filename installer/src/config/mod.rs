@@ -6,6 +6,7 @@
 mod answers;
 mod resolve;
 mod rules;
+mod text;
 
 pub use answers::Answers;
 pub use resolve::{

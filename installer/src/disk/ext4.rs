@@ -15,12 +15,27 @@ use uuid::Uuid;
 
 use super::layout::{Partition, Role};
 use super::window::Window;
+use crate::failure::{Failure, Kind};
 use crate::sys::cmd::Cmd;
 
 /// The program that makes file systems.
 pub const MKE2FS: &str = "mke2fs";
 /// The program that sets owners inside one.
 pub const DEBUGFS: &str = "debugfs";
+
+/// An error when a program that this module needs is missing, before anything is written.
+pub fn check_tools() -> anyhow::Result<()> {
+    for tool in [MKE2FS, DEBUGFS] {
+        Cmd::new(tool).arg("-V").run_any().map_err(|e| {
+            Failure::error(
+                Kind::ToolMissing,
+                format!("{e:#}"),
+                "install the package e2fsprogs (it may be in /sbin: check PATH)",
+            )
+        })?;
+    }
+    Ok(())
+}
 
 /// A file to be put on a small file system: name at its top, bytes, permission bits.
 #[derive(Debug, Clone)]

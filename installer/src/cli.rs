@@ -1,0 +1,286 @@
+//! The command line of `harrow`: what can be said, and one call for each verb.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use harrow::failure::{Failure, Kind};
+use harrow::install::run::{self as install, Options, Prepared};
+use harrow::live::{self, Found};
+use harrow::sys::cmd::Cmd;
+use harrow::sys::cmdline::Cmdline;
+use harrow::sys::console::Printer;
+
+/// Where the live system keeps what an install leaves behind.
+const RUN_DIR: &str = "/run/harrow";
+
+/// Installs and configures nodes of a hyperconverged Kubernetes cluster.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 80, after_help = exit_codes())]
+pub struct Args {
+    /// Write a log with every command that is run to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    log: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install onto a disk, or onto a new file
+    ///
+    /// EVERYTHING ON THE DISK IS LOST. Nothing is written before the config, the disk and the
+    /// whole image have been checked; the disk boots only after the last step.
+    Install(InstallArgs),
+    /// Show what an install would do, and change nothing
+    Plan(PlanArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+struct InstallArgs {
+    /// The config file
+    #[arg(long, value_name = "FILE", required_unless_present = "unattended")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    what: What,
+    /// Take the config from the kernel command line or the medium, show progress on all
+    /// consoles, and reboot or power off at the end (what the medium runs by itself)
+    #[arg(long, conflicts_with = "config")]
+    unattended: bool,
+    /// Write a report of what was done, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print progress as JSON, one event per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+struct PlanArgs {
+    /// The config file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    what: What,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+struct What {
+    /// The disk, or a new file (with --size); stronger than install.device
+    #[arg(long, value_name = "PATH")]
+    device: Option<PathBuf>,
+    /// Install onto a new sparse file of this size, such as 300G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
+    /// Folder with the image [default: that of the medium]
+    #[arg(long, value_name = "DIR")]
+    image: Option<PathBuf>,
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from(
+        "Exit codes:\n   0  done\n   1  a bug in harrow\n   2  wrong use of the command line\n",
+    );
+    for (_, code, meaning) in Kind::TABLE {
+        text += &format!("  {code:>2}  {meaning}\n");
+    }
+    text
+}
+
+/// Sizes on the command line are binary, as truncate(1) and qemu-img(1) have them.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let factor = match unit.trim_end_matches("iB") {
+        "M" | "Mi" => 1 << 20,
+        "G" | "Gi" => 1 << 30,
+        "T" | "Ti" => 1u64 << 40,
+        _ => return Err("a size is a number with M, G or T, such as 300G".into()),
+    };
+    let number = text[..text.len() - unit.len()].parse::<u64>();
+    let bytes = number.ok().and_then(|n| n.checked_mul(factor));
+    bytes.ok_or_else(|| format!("{text} is too large"))
+}
+
+/// Runs what was asked for.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    start_log(args.log.as_deref())?;
+    match args.verb {
+        Verb::Install(args) if args.unattended => unattended(&args),
+        Verb::Install(args) => install_by_hand(&args),
+        Verb::Plan(args) => {
+            let (prepared, _) = prepare(&args.config, &args.what)?;
+            if args.json {
+                let json = serde_json::to_string_pretty(&prepared.plan);
+                println!("{}", json.context("writing the plan")?);
+            } else {
+                print!("{}", prepared.plan);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Everything goes into the log file; without one, warnings go to stderr.
+fn start_log(path: Option<&Path>) -> anyhow::Result<()> {
+    use tracing_subscriber::fmt;
+    let Some(path) = path else {
+        fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+        return Ok(());
+    };
+    let mut options = File::options();
+    let file = options.create(true).append(true).open(path);
+    let file = file.with_context(|| format!("opening the log {}", path.display()))?;
+    fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(file)
+        .init();
+    Ok(())
+}
+
+fn this_cmdline() -> Cmdline {
+    Cmdline::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default())
+}
+
+/// A node takes over the consoles of the live system; a file is installed for any machine.
+fn options_of(what: &What) -> Options {
+    let is_live = Path::new(live::MEDIUM_IMAGE).exists();
+    Options {
+        image: what.image.clone(),
+        device: what.device.clone(),
+        size: what.size,
+        consoles: if is_live && what.size.is_none() {
+            live::consoles(&this_cmdline())
+        } else {
+            live::default_consoles()
+        },
+        ..Options::default()
+    }
+}
+
+fn prepare(config: &Path, what: &What) -> anyhow::Result<(Prepared, Options)> {
+    let options = options_of(what);
+    let prepared = install::prepare(&install::read_config(config)?, &options)?;
+    Ok((prepared, options))
+}
+
+fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
+    let config = args.config.as_deref().context("--config is missing")?;
+    let (prepared, mut options) = prepare(config, &args.what)?;
+    options.report.clone_from(&args.report);
+    options.json = args.json;
+    let printer = Printer::stdout();
+    if !args.json {
+        printer.line(format!(
+            "harrow {}\n{}",
+            env!("CARGO_PKG_VERSION"),
+            prepared.plan
+        ));
+    }
+    let result = install::run(&prepared, &options, &printer);
+    printer.finish();
+    result
+}
+
+/// The live medium's own install. Its outcome stays on the consoles; only a finished install
+/// restarts the machine.
+fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
+    let printer = Printer::consoles();
+    printer.line(format!("installer {}", env!("CARGO_PKG_VERSION")));
+    let result = unattended_steps(args, &printer);
+    if let Err(error) = &result {
+        printer.line(format!("install failed: {error:#}"));
+        if let Some(failure) = Failure::of(error).filter(|f| !f.hint.is_empty()) {
+            printer.line(format!("hint: {}", failure.hint));
+        }
+        printer.line(
+            "this machine stays on; the log is in `journalctl -u harrow-install` and /run/harrow",
+        );
+    }
+    printer.finish();
+    result
+}
+
+fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
+    let Some(found) = live::find_config(&this_cmdline(), |line| printer.line(line))? else {
+        printer.line("no config was given, so nothing is installed. To install, either");
+        printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
+        printer.line(
+            "  in the boot menu press c, type: set harrow_args=harrow.install.config_url=URL",
+        );
+        printer.line("  and press Enter, Esc, Enter, or");
+        printer.line("  log in here and run: harrow install --config FILE");
+        return Ok(());
+    };
+    printer.line(format!("config from {}", found.source));
+    keep_config(&found)?;
+    let mut options = options_of(&args.what);
+    options.report = Some(
+        args.report
+            .clone()
+            .unwrap_or_else(|| Path::new(RUN_DIR).join("report.json")),
+    );
+    let prepared = install::prepare(&found, &options)?;
+    if !prepared.config.automatic {
+        printer.line(
+            "install.automatic is not true, so nothing is installed by itself. To install, run:",
+        );
+        printer.line(format!("  harrow install --config {RUN_DIR}/harrow.yaml"));
+        return Ok(());
+    }
+    for line in prepared.plan.to_string().lines() {
+        printer.line(line);
+    }
+    install::run(&prepared, &options, printer)?;
+    let verb = if prepared.config.poweroff {
+        "poweroff"
+    } else {
+        "reboot"
+    };
+    printer.line(format!("{verb} now"));
+    Cmd::new("systemctl").arg(verb).run()?;
+    Ok(())
+}
+
+/// Keeps the config for a person who corrects it; it may hold secrets.
+fn keep_config(found: &Found) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = Path::new(RUN_DIR).join(live::CONFIG_ON_STICK);
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(&path)
+        .and_then(|mut file| file.write_all(found.text.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("300G"), Ok(300 << 30));
+        assert_eq!(parse_size("1TiB"), Ok(1 << 40));
+        for bad in ["", "G", "300", "1.5G", "-1G", "99999999999T"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_size("20M"), Ok(20 << 20));
+    }
+}

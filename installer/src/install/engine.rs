@@ -1,0 +1,368 @@
+//! Executes a plan: one exhaustive `match` over its steps.
+//!
+//! In: a [`Plan`], the image set, the files for OEM, a channel for events. Out: a [`Report`],
+//! also when a step fails. Until the last step the disk does not boot.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::FileExt as _;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::event::Event;
+use super::grub;
+use super::plan::{Plan, Step};
+use super::report::{Entry, Outcome, Report};
+use crate::disk::ext4::{self, SmallFile};
+use crate::disk::fat::Fat;
+use crate::disk::layout::{ALIGN, Role, derive};
+use crate::disk::window::Window;
+use crate::disk::{bios, table};
+use crate::failure::{Failure, Kind};
+use crate::image::manifest::FileEntry;
+use crate::image::set::{ImageSet, from_io};
+use crate::image::verity;
+
+/// How much is read before it is written.
+const CHUNK: usize = 4 << 20;
+/// How often progress is told.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
+/// Name of the report on the OEM partition.
+pub const REPORT_NAME: &str = "report.json";
+/// Name of the config on the OEM partition.
+pub const CONFIG_NAME: &str = "config.yaml";
+
+/// What an install needs besides its plan.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// What is installed.
+    pub image: &'a ImageSet,
+    /// The node's config as it will lie on OEM, secrets hashed where they can be.
+    pub config: Vec<u8>,
+}
+
+/// Executes `plan`. The error of a failed step is in the second part, the report always there.
+pub fn execute(
+    plan: &Plan,
+    inputs: &Inputs<'_>,
+    events: &Sender<Event>,
+) -> (Report, anyhow::Result<()>) {
+    let begun = Instant::now();
+    let manifest = &inputs.image.manifest;
+    let mut run = Run {
+        plan,
+        inputs,
+        events,
+        target: None,
+        number: 0,
+        report: Report {
+            installer: env!("CARGO_PKG_VERSION").into(),
+            version: manifest.version.clone(),
+            root_hash: manifest.slot.verity.root_hash.clone(),
+            started: jiff::Timestamp::now().to_string(),
+            outcome: Outcome::Running,
+            journal: Vec::new(),
+            plan: plan.clone(),
+        },
+    };
+    let result = run.all_steps();
+    run.report.outcome = match &result {
+        Ok(()) => Outcome::Done {
+            milliseconds: milliseconds(begun),
+        },
+        Err(error) => Outcome::Failed {
+            error: format!("{error:#}"),
+        },
+    };
+    (run.report, result)
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    inputs: &'a Inputs<'a>,
+    events: &'a Sender<Event>,
+    target: Option<File>,
+    number: usize,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn all_steps(&mut self) -> anyhow::Result<()> {
+        let plan = self.plan;
+        for step in &plan.steps {
+            self.number += 1;
+            let (number, of) = (self.number, plan.steps.len());
+            self.tell(Event::Begin {
+                number,
+                of,
+                step: step.to_string(),
+            });
+            tracing::info!("step {number}/{of}: {step}");
+            self.report.journal.push(Entry {
+                step: step.clone(),
+                milliseconds: None,
+            });
+            let begun = Instant::now();
+            self.one_step(step).with_context(|| {
+                format!(
+                    "step {number} of {of}, {step}, on {}",
+                    plan.target.path().display()
+                )
+            })?;
+            let milliseconds = milliseconds(begun);
+            if let Some(entry) = self.report.journal.last_mut() {
+                entry.milliseconds = Some(milliseconds);
+            }
+            self.tell(Event::End {
+                number,
+                of,
+                milliseconds,
+            });
+        }
+        Ok(())
+    }
+
+    fn one_step(&mut self, step: &Step) -> anyhow::Result<()> {
+        match step {
+            Step::CheckImage { .. } => self.check_image(),
+            Step::OpenTarget => {
+                self.target = Some(self.plan.target.open()?);
+                Ok(())
+            }
+            Step::MakeUnbootable => self.make_unbootable(),
+            Step::MakeFilesystem { role, .. } => {
+                let partition = self.plan.layout.of(*role)?;
+                let id = derive(self.plan.install_id, role.label());
+                ext4::make_in_place(self.plan.target.path(), partition, id)
+            }
+            Step::WriteSlot { role, .. } => self.write_slot(*role),
+            Step::ClearSlot { role } => self.zero(self.plan.layout.of(*role)?.start, ALIGN),
+            Step::WriteEsp { .. } => self.write_esp(),
+            Step::WriteBiosCore => self.write_bios_core(),
+            Step::WriteOem => self.write_oem(),
+            Step::WriteTable => self.write_table(),
+        }
+    }
+
+    /// A watcher that is gone is no reason to stop.
+    fn tell(&self, event: Event) {
+        self.events.send(event).ok();
+    }
+
+    fn target(&self) -> anyhow::Result<&File> {
+        self.target
+            .as_ref()
+            .context("the plan writes before it opens its target")
+    }
+
+    fn window(&self, role: Role) -> anyhow::Result<Window<'_>> {
+        let partition = self.plan.layout.of(role)?;
+        Ok(Window::new(self.target()?, partition.start, partition.size))
+    }
+
+    fn progress<R: Read>(&self, inner: R, before: u64, total: u64) -> Told<'_, R> {
+        Told {
+            inner,
+            done: before,
+            total,
+            number: self.number,
+            of: self.plan.steps.len(),
+            events: self.events,
+            last: Instant::now(),
+        }
+    }
+
+    /// Reads everything that will be written, so that a damaged image is found while the
+    /// disk still holds what it held.
+    fn check_image(&self) -> anyhow::Result<()> {
+        let image = self.inputs.image;
+        let manifest = &image.manifest;
+        let total = self.plan.bytes;
+        let slot = &manifest.slot;
+        let reader = self.progress(image.reader(&slot.file)?, 0, total);
+        let mut reader = BufReader::with_capacity(1 << 20, reader);
+        let tree = verity::verify(&mut reader, &slot.verity);
+        // The digest decides first: a damaged file also has a wrong tree.
+        std::io::copy(&mut reader, &mut std::io::sink()).map_err(from_io)?;
+        tree.map_err(|e| {
+            Failure::error(
+                Kind::ImageVerity,
+                format!(
+                    "{} does not have the verity root hash of its manifest: {e:#}",
+                    slot.file.name
+                ),
+                "the image was put together wrongly; take another build",
+            )
+        })?;
+        let mut done = slot.file.size;
+        for entry in manifest.files().skip(1) {
+            let mut reader = self.progress(image.reader(entry)?, done, total);
+            std::io::copy(&mut reader, &mut std::io::sink()).map_err(from_io)?;
+            done += entry.size;
+        }
+        Ok(())
+    }
+
+    fn zero(&self, start: u64, length: u64) -> anyhow::Result<()> {
+        let zeros = vec![0; usize::try_from(length)?];
+        self.target()?
+            .write_all_at(&zeros, start)
+            .context("writing zeros")
+    }
+
+    fn make_unbootable(&self) -> anyhow::Result<()> {
+        let size = self.plan.layout.disk_size;
+        self.zero(0, ALIGN)?;
+        self.zero(size - ALIGN, ALIGN)?;
+        self.target()?.sync_all().context("writing to the disk")
+    }
+
+    fn write_slot(&self, role: Role) -> anyhow::Result<()> {
+        let file = &self.inputs.image.manifest.slot.file;
+        let mut reader = self.progress(self.inputs.image.reader(file)?, 0, file.size);
+        let mut window = self.window(role)?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = reader.read(&mut buffer).map_err(from_io)?;
+            if count == 0 {
+                return Ok(());
+            }
+            window
+                .write_all(&buffer[..count])
+                .context("writing to the disk")?;
+        }
+    }
+
+    fn write_esp(&self) -> anyhow::Result<()> {
+        let partition = self.plan.layout.of(Role::Esp)?;
+        let id = derive(self.plan.install_id, Role::Esp.label());
+        let fat = Fat::format(
+            self.window(Role::Esp)?,
+            partition.size,
+            self.plan.layout.sector_size,
+            Role::Esp.label(),
+            id.as_fields().0,
+        )?;
+        let menu = &self.plan.menu;
+        let slot_dir = grub::slot_dir(menu.slot.role);
+        let boot = &self.inputs.image.manifest.boot;
+        let mut done = 0;
+        for (path, entry) in [
+            ("EFI/BOOT/BOOTX64.EFI".to_owned(), &boot.shim),
+            ("EFI/BOOT/grubx64.efi".to_owned(), &boot.grub),
+            ("EFI/BOOT/mmx64.efi".to_owned(), &boot.mok_manager),
+            (format!("{slot_dir}/vmlinuz"), &boot.kernel),
+            (format!("{slot_dir}/initrd.img"), &boot.initrd),
+        ] {
+            self.copy_to_fat(&fat, &path, entry, done)?;
+            done += entry.size;
+        }
+        let slot_cfg = grub::render_slot(menu)?;
+        fat.write(&format!("{slot_dir}/slot.cfg"), &mut slot_cfg.as_bytes())?;
+        let env = grub::render_env(&[("slot", menu.slot.letter())]);
+        fat.write(&format!("{}/grubenv", grub::GRUB_DIR), &mut &env[..])?;
+        let cfg = grub::render_grub_cfg(&menu.consoles);
+        fat.write(&format!("{}/grub.cfg", grub::GRUB_DIR), &mut cfg.as_bytes())?;
+        fat.close()
+    }
+
+    fn copy_to_fat(
+        &self,
+        fat: &Fat<Window<'_>>,
+        path: &str,
+        entry: &FileEntry,
+        done: u64,
+    ) -> anyhow::Result<()> {
+        let total = self.plan.steps[self.number - 1].bytes();
+        let mut reader = self.progress(self.inputs.image.reader(entry)?, done, total);
+        fat.write(path, &mut reader)
+    }
+
+    fn write_bios_core(&self) -> anyhow::Result<()> {
+        let partition = self.plan.layout.of(Role::BiosBoot)?;
+        let core = self
+            .inputs
+            .image
+            .read(&self.inputs.image.manifest.boot.bios_core)?;
+        let mut bytes = bios::core_image(&core, partition.start / 512, partition.size)?;
+        bytes.resize(usize::try_from(partition.size)?, 0);
+        self.window(Role::BiosBoot)?
+            .write_all(&bytes)
+            .context("writing to the disk")
+    }
+
+    fn write_oem(&self) -> anyhow::Result<()> {
+        let partition = self.plan.layout.of(Role::Oem)?;
+        let id = derive(self.plan.install_id, Role::Oem.label());
+        let small = |name: &str, bytes: Vec<u8>| SmallFile {
+            name: name.into(),
+            bytes,
+            mode: 0o600,
+        };
+        let report = serde_json::to_vec_pretty(&self.report).context("writing the report")?;
+        let files = [
+            small(CONFIG_NAME, self.inputs.config.clone()),
+            small(REPORT_NAME, report),
+        ];
+        ext4::write_small(&mut self.window(Role::Oem)?, partition, id, &files)
+    }
+
+    /// Everything else must be on the disk before the table, and the table before the MBR.
+    fn write_table(&self) -> anyhow::Result<()> {
+        let boot_img = self
+            .inputs
+            .image
+            .read(&self.inputs.image.manifest.boot.bios_boot)?;
+        let core_lba = self.plan.layout.of(Role::BiosBoot)?.start / 512;
+        let code = bios::boot_code(&boot_img, core_lba)?;
+        let table = table::render_table(&self.plan.layout, &code)?;
+        let target = self.target()?;
+        let sync = || target.sync_all().context("waiting for the disk");
+        let write = |bytes: &[u8], at| {
+            target
+                .write_all_at(bytes, at)
+                .context("writing to the disk")
+        };
+        sync()?;
+        write(&table.backup, table.backup_start)?;
+        write(&table.primary, u64::from(self.plan.layout.sector_size))?;
+        sync()?;
+        write(&table.mbr, 0)?;
+        sync()
+    }
+}
+
+/// A reader that tells how far it is, now and then.
+struct Told<'a, R> {
+    inner: R,
+    done: u64,
+    total: u64,
+    number: usize,
+    of: usize,
+    events: &'a Sender<Event>,
+    last: Instant,
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.done += count as u64;
+        if self.last.elapsed() >= PROGRESS_PAUSE {
+            self.last = Instant::now();
+            let event = Event::Progress {
+                number: self.number,
+                of: self.of,
+                done: self.done,
+                total: self.total,
+            };
+            self.events.send(event).ok();
+        }
+        Ok(count)
+    }
+}

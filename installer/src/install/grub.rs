@@ -1,0 +1,253 @@
+//! The boot menu of an installed disk: `grub.cfg`, one `slot.cfg` per slot, `grubenv`.
+//!
+//! In: consoles, arguments, what identifies a slot. Out: the text of the files. Pure. GRUB for
+//! BIOS and GRUB for UEFI read the same files, relative to the ESP that GRUB came from.
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::disk::layout::{Layout, Role};
+use crate::image::manifest::Verity;
+
+/// Folder of GRUB's own files on the ESP; the prefix that Debian's signed GRUB has built in.
+pub const GRUB_DIR: &str = "EFI/debian";
+
+/// What the menu of a disk is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootMenu {
+    /// Values of `console=`, the main one last.
+    pub consoles: Vec<String>,
+    /// Further kernel arguments, from the config.
+    pub arguments: Vec<String>,
+    /// The slot that was written.
+    pub slot: SlotBoot,
+}
+
+/// What the kernel needs to know to boot one slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotBoot {
+    /// Which slot.
+    pub role: Role,
+    /// Version of what is in it, for the menu.
+    pub version: String,
+    /// dm-verity root hash.
+    pub root_hash: String,
+    /// Where the hash tree starts in the slot, in bytes.
+    pub hash_offset: u64,
+    /// GUID of the slot's partition.
+    pub slot_guid: Uuid,
+    /// GUID of the OEM partition.
+    pub oem_guid: Uuid,
+    /// GUID of the VAR partition.
+    pub var_guid: Uuid,
+    /// GUID of the DATA partition.
+    pub data_guid: Uuid,
+}
+
+impl SlotBoot {
+    /// The slot `role` of a disk with this layout, holding an image with this hash tree.
+    pub fn new(
+        role: Role,
+        layout: &Layout,
+        verity: &Verity,
+        version: &str,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            role,
+            version: version.to_owned(),
+            root_hash: verity.root_hash.clone(),
+            hash_offset: verity.hash_offset,
+            slot_guid: layout.of(role)?.guid,
+            oem_guid: layout.of(Role::Oem)?.guid,
+            var_guid: layout.of(Role::Var)?.guid,
+            data_guid: layout.of(Role::Data)?.guid,
+        })
+    }
+
+    /// `a` or `b`.
+    pub fn letter(&self) -> &'static str {
+        slot_letter(self.role)
+    }
+}
+
+fn slot_letter(role: Role) -> &'static str {
+    if role == Role::SlotB { "b" } else { "a" }
+}
+
+/// Folder of a slot's kernel, initrd and `slot.cfg` on the ESP.
+pub fn slot_dir(role: Role) -> String {
+    format!("EFI/harrow/{}", slot_letter(role))
+}
+
+/// The kernel's command line for a slot.
+pub fn render_arguments(menu: &BootMenu) -> String {
+    let slot = &menu.slot;
+    let device = format!("PARTUUID={}", slot.slot_guid);
+    let mut words = vec![
+        "root=/dev/mapper/root".to_owned(),
+        "rootfstype=squashfs".into(),
+        "ro".into(),
+        format!("roothash={}", slot.root_hash),
+        format!("systemd.verity_root_data={device}"),
+        format!("systemd.verity_root_hash={device}"),
+        format!(
+            "systemd.verity_root_options=hash-offset={},superblock=true",
+            slot.hash_offset
+        ),
+        format!("harrow.boot.slot={}", slot.letter()),
+        format!("harrow.boot.oem=PARTUUID={}", slot.oem_guid),
+        format!("harrow.boot.var=PARTUUID={}", slot.var_guid),
+        format!("harrow.boot.data=PARTUUID={}", slot.data_guid),
+        "systemd.gpt_auto=0".into(),
+        "loglevel=4".into(),
+        "panic=30".into(),
+    ];
+    words.extend(menu.consoles.iter().map(|c| format!("console={c}")));
+    words.extend(menu.arguments.iter().cloned());
+    words.join(" ")
+}
+
+/// `slot.cfg`: the menu entry of one slot.
+pub fn render_slot(menu: &BootMenu) -> anyhow::Result<String> {
+    let slot = &menu.slot;
+    let arguments = render_arguments(menu);
+    let quiet = |c: char| !c.is_ascii_control() && c.is_ascii() && !"'\"\\$;&|<>{}`#".contains(c);
+    ensure!(
+        arguments.chars().chain(slot.version.chars()).all(quiet),
+        "a kernel argument or the version has a character that GRUB would interpret: {arguments}"
+    );
+    let (dir, letter) = (slot_dir(slot.role), slot.letter());
+    Ok(format!(
+        "menuentry 'Harrow {version} (slot {letter})' --id slot-{letter} {{\n\
+         \x20   linux /{dir}/vmlinuz {arguments}\n\
+         \x20   initrd /{dir}/initrd.img\n\
+         }}\n",
+        version = slot.version,
+    ))
+}
+
+/// `grub.cfg`: terminals, which slot is booted, and the entries of both slots.
+///
+/// `grubenv` holds `slot` (the good one) and, during an upgrade, `trial` with `tries`: each boot
+/// of the trial slot costs one try, and without tries left the good slot boots again.
+pub fn render_grub_cfg(consoles: &[String]) -> String {
+    let terminals = serial_of(consoles).map_or_else(String::new, |(unit, speed)| {
+        format!(
+            "if serial --unit={unit} --speed={speed}; then\n\
+             \x20   terminal_input --append serial\n\
+             \x20   terminal_output --append serial\n\
+             fi\n"
+        )
+    });
+    format!(
+        "# The boot menu of a Harrow node; written by the installer and by upgrades.\n\
+         {terminals}\
+         load_env\n\
+         set boot_slot=\"${{slot}}\"\n\
+         if [ -n \"${{trial}}\" ]; then\n\
+         \x20   if [ \"${{tries}}\" = 3 ]; then set tries=2; set boot_slot=\"${{trial}}\"\n\
+         \x20   elif [ \"${{tries}}\" = 2 ]; then set tries=1; set boot_slot=\"${{trial}}\"\n\
+         \x20   elif [ \"${{tries}}\" = 1 ]; then set tries=0; set boot_slot=\"${{trial}}\"\n\
+         \x20   fi\n\
+         \x20   save_env tries\n\
+         fi\n\
+         set default=\"slot-${{boot_slot}}\"\n\
+         set timeout=3\n\
+         for letter in a b; do\n\
+         \x20   if [ -f /EFI/harrow/$letter/slot.cfg ]; then source /EFI/harrow/$letter/slot.cfg; fi\n\
+         done\n\
+         if [ \"$grub_platform\" = efi ]; then\n\
+         \x20   menuentry 'Firmware setup' --id firmware {{ fwsetup }}\n\
+         fi\n"
+    )
+}
+
+/// Unit and speed of the last serial console that is a PC's COM port.
+fn serial_of(consoles: &[String]) -> Option<(u32, u32)> {
+    consoles.iter().rev().find_map(|console| {
+        let (device, options) = console.split_once(',').unwrap_or((console, ""));
+        let unit = device
+            .strip_prefix("ttyS")?
+            .parse()
+            .ok()
+            .filter(|u| *u < 4)?;
+        let digits: String = options.chars().take_while(char::is_ascii_digit).collect();
+        Some((unit, digits.parse().unwrap_or(9600)))
+    })
+}
+
+/// Size of a GRUB environment block.
+const ENV_SIZE: usize = 1024;
+
+/// `grubenv`: GRUB's environment block with these variables (GRUB manual, "Environment block":
+/// a signature line, `name=value` lines, filled up with `#` to 1024 bytes).
+pub fn render_env(variables: &[(&str, &str)]) -> Vec<u8> {
+    let mut text = String::from("# GRUB Environment Block\n");
+    for (name, value) in variables {
+        text += &format!("{name}={value}\n");
+    }
+    let mut block = text.into_bytes();
+    block.resize(ENV_SIZE, b'#');
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sizes;
+
+    fn menu() -> BootMenu {
+        let sizes = Sizes { var: 20 << 30 };
+        let layout = Layout::compute(64 << 30, 512, 1, sizes, Uuid::from_u128(3)).unwrap();
+        let verity = Verity {
+            root_hash: "ab".repeat(32),
+            salt: String::new(),
+            uuid: Uuid::nil(),
+            hash_offset: 4096,
+        };
+        BootMenu {
+            consoles: vec!["tty0".into(), "ttyS1,57600n8".into()],
+            arguments: vec!["intel_iommu=on".into()],
+            slot: SlotBoot::new(Role::SlotA, &layout, &verity, "1.2.3").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_slot_is_found_by_its_own_guids() {
+        let menu = menu();
+        let text = render_slot(&menu).unwrap();
+        for part in [
+            format!("systemd.verity_root_data=PARTUUID={} ", menu.slot.slot_guid),
+            format!("harrow.boot.var=PARTUUID={} ", menu.slot.var_guid),
+            "hash-offset=4096,superblock=true ".into(),
+            "console=tty0 console=ttyS1,57600n8 intel_iommu=on\n".into(),
+            "initrd /EFI/harrow/a/initrd.img".into(),
+        ] {
+            assert!(text.contains(&part), "{part} in {text}");
+        }
+        assert!(!text.contains("LABEL"), "nothing is found by label");
+    }
+
+    #[test]
+    fn what_grub_would_interpret_is_refused() {
+        for bad in ["a;reboot", "a'b", "$x", "a\nb", "{"] {
+            let mut menu = menu();
+            menu.arguments = vec![bad.into()];
+            assert!(render_slot(&menu).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_serial_terminal_is_that_of_the_console() {
+        assert!(render_grub_cfg(&menu().consoles).contains("serial --unit=1 --speed=57600;"));
+        assert!(!render_grub_cfg(&["tty0".into()]).contains("serial"));
+    }
+
+    #[test]
+    fn the_environment_block_has_grubs_size() {
+        let block = render_env(&[("slot", "a")]);
+        assert_eq!(block.len(), 1024);
+        assert!(block.starts_with(b"# GRUB Environment Block\nslot=a\n###"));
+    }
+}

@@ -1,0 +1,12 @@
+//! The install: decide first, act later.
+//!
+//! In: a [`Config`](crate::config::Config), a target, an image set. Out: a [`plan::Plan`] (plain
+//! data, can be printed), executed by [`engine::execute`] which tells [`event::Event`]s and
+//! leaves a [`report::Report`].
+
+pub mod engine;
+pub mod event;
+pub mod grub;
+pub mod plan;
+pub mod report;
+pub mod run;

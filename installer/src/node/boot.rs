@@ -1,0 +1,147 @@
+//! The boot contract: which partitions the kernel's command line names (ARCHITECTURE.md).
+//!
+//! In: the text of `/proc/cmdline`. Out: [`BootParams`].
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// What the boot chain said on the kernel's command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BootParams {
+    /// Booted from a medium that holds an image set.
+    pub live: bool,
+    /// The slot that is the root: `a` or `b`.
+    pub slot: Option<String>,
+    /// The partition with the node's config.
+    pub oem: Option<PathBuf>,
+    /// The partition of `/var`.
+    pub var: Option<PathBuf>,
+    /// The partition of Longhorn's data.
+    pub data: Option<PathBuf>,
+    /// dm-verity root hash in hex.
+    pub root_hash: Option<String>,
+    /// The config of an install has to be fetched from the network.
+    pub remote_config: bool,
+}
+
+impl BootParams {
+    /// Reads a command line. Words that are not of the contract are passed over; of a key that
+    /// is there twice the last one counts, as for the kernel itself.
+    pub fn parse(cmdline: &str) -> Self {
+        let mut params = Self::default();
+        for word in split(cmdline) {
+            let (key, value) = word.split_once('=').unwrap_or((word.as_str(), ""));
+            match key {
+                "roothash" => params.root_hash = Some(value.to_owned()),
+                "harrow.boot.medium" => params.live = true,
+                "harrow.boot.slot" => params.slot = Some(value.to_owned()),
+                "harrow.boot.oem" => params.oem = device(value),
+                "harrow.boot.var" => params.var = device(value),
+                "harrow.boot.data" => params.data = device(value),
+                _ => {
+                    if let Some("install.config_url" | "install.configUrl") = config_key(key) {
+                        params.remote_config = value.contains("://");
+                    }
+                }
+            }
+        }
+        params
+    }
+
+    /// Reads the running kernel's command line.
+    pub fn probe() -> anyhow::Result<Self> {
+        let path = Path::new("/proc/cmdline");
+        let text = std::fs::read_to_string(path).context("reading /proc/cmdline")?;
+        Ok(Self::parse(&text))
+    }
+}
+
+/// The config key of a kernel argument such as `harrow.install.device`.
+fn config_key(key: &str) -> Option<&str> {
+    key.strip_prefix("harrow.").or_else(|| key.strip_prefix("harvester."))
+}
+
+/// Words of a kernel command line; double quotes keep spaces together and are taken away.
+fn split(cmdline: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in cmdline.trim().chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// The device node of `PARTUUID=…`, `UUID=…` or a path under /dev; nothing for anything else.
+fn device(value: &str) -> Option<PathBuf> {
+    if let Some(path) = value.strip_prefix("/dev/") {
+        return (!path.contains("..")).then(|| PathBuf::from(value));
+    }
+    let (kind, id) = value.split_once('=')?;
+    if id.is_empty() || id.contains('/') {
+        return None;
+    }
+    match kind {
+        "PARTUUID" => Some(Path::new("/dev/disk/by-partuuid").join(id.to_ascii_lowercase())),
+        "UUID" => Some(Path::new("/dev/disk/by-uuid").join(id)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_boot() {
+        let params = BootParams::parse(
+            "BOOT_IMAGE=/vmlinuz root=/dev/mapper/root roothash=ab12 harrow.boot.slot=a \
+             harrow.boot.oem=PARTUUID=AA-01 harrow.boot.var=PARTUUID=aa-02 harrow.boot.data=/dev/vdb1 console=ttyS0\n",
+        );
+        let want = BootParams {
+            live: false,
+            slot: Some("a".into()),
+            oem: Some("/dev/disk/by-partuuid/aa-01".into()),
+            var: Some("/dev/disk/by-partuuid/aa-02".into()),
+            data: Some("/dev/vdb1".into()),
+            root_hash: Some("ab12".into()),
+            remote_config: false,
+        };
+        assert_eq!(params, want);
+    }
+
+    #[test]
+    fn a_live_boot_may_need_the_network() {
+        for (arguments, remote) in [
+            ("", false),
+            ("harrow.install.config_url=http://10.0.0.1/a", true),
+            ("harvester.install.config_url=\"https://h/a b\"", true),
+            ("harrow.install.config_url=/harrow/site.yaml", false),
+            ("install.config_url=http://h/", false),
+        ] {
+            let line = format!("harrow.boot.medium=UUID=2026-01-01 {arguments}");
+            let params = BootParams::parse(&line);
+            assert!(params.live);
+            assert_eq!(params.remote_config, remote, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn nonsense_names_no_device() {
+        for value in ["", "LABEL=x", "PARTUUID=", "PARTUUID=../x", "/dev/../etc/shadow", "sda1"] {
+            assert_eq!(device(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What makes a booted image this node: its configuration at every boot, and the proof of it.
+//!
+//! In: the config on OEM and the boot contract's kernel arguments ([`boot`]). Out: mounts and a
+//! complete `/etc` before the node's own PID 1 starts ([`apply`]), or a list of what differs
+//! from the config ([`verify`]). What a file holds is decided by pure functions ([`render`]).
+
+pub mod accounts;
+pub mod apply;
+pub mod boot;
+mod console;
+mod disks;
+pub mod files;
+mod mounts;
+pub mod network;
+pub mod render;
+mod seed;
+pub mod source;
+pub mod state;
+pub mod verify;
