@@ -9,4 +9,5 @@ pub mod failure;
 pub mod image;
 pub mod install;
 pub mod live;
+pub mod node;
 pub mod sys;

@@ -7,18 +7,22 @@ use std::io::{Read, Seek, Write};
 
 use anyhow::Context as _;
 
+use super::fat_dots;
+use super::window::Window;
+
 /// Cluster size: FAT32 needs at least 65,525 clusters, so 8 KiB is the largest for 1 GiB.
 const CLUSTER: u32 = 8192;
 
 /// A FAT file system that is being filled.
-pub struct Fat<T: Read + Write + Seek> {
-    fs: fatfs::FileSystem<T>,
+pub struct Fat<'a> {
+    disk: Window<'a>,
+    fs: fatfs::FileSystem<Window<'a>>,
 }
 
-impl<T: Read + Write + Seek> Fat<T> {
+impl<'a> Fat<'a> {
     /// Formats `disk` as FAT32 of `size` bytes and opens it. `label` has at most 11 characters.
     pub fn format(
-        mut disk: T,
+        mut disk: Window<'a>,
         size: u64,
         sector_size: u32,
         label: &str,
@@ -42,10 +46,10 @@ impl<T: Read + Write + Seek> Fat<T> {
     }
 
     /// Opens what is there.
-    pub fn open(disk: T) -> anyhow::Result<Self> {
-        let fs = fatfs::FileSystem::new(disk, fatfs::FsOptions::new())
+    pub fn open(disk: Window<'a>) -> anyhow::Result<Self> {
+        let fs = fatfs::FileSystem::new(disk.clone(), fatfs::FsOptions::new())
             .context("opening the FAT file system")?;
-        Ok(Self { fs })
+        Ok(Self { disk, fs })
     }
 
     /// Writes one file, making its folders; `path` is relative, with `/`.
@@ -81,16 +85,16 @@ impl<T: Read + Write + Seek> Fat<T> {
         Ok(Some(bytes))
     }
 
-    /// Writes what is pending and closes the file system.
-    pub fn close(self) -> anyhow::Result<()> {
-        self.fs.unmount().context("closing the FAT file system")
+    /// Writes what is pending and closes the file system. Needed after writing only.
+    pub fn close(mut self) -> anyhow::Result<()> {
+        self.fs.unmount().context("closing the FAT file system")?;
+        fat_dots::mend(&mut self.disk)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::window::Window;
 
     #[test]
     fn files_come_back_and_a_full_partition_is_an_error() {

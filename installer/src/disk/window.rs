@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
 /// A range of bytes of a file, with a position of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Window<'a> {
     file: &'a File,
     start: u64,

@@ -274,7 +274,7 @@ impl Run<'_> {
 
     fn copy_to_fat(
         &self,
-        fat: &Fat<Window<'_>>,
+        fat: &Fat<'_>,
         path: &str,
         entry: &FileEntry,
         done: u64,

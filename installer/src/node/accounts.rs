@@ -45,7 +45,12 @@ pub fn render_accounts(image: &Accounts, hash: Option<&str>, keys: &[String]) ->
         },
     };
     let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
+    let home = NodeFile {
+        path: format!("/home/{USER}"),
+        content: Content::Dir { mode: 0o750, owner: (USER.to_owned(), USER.to_owned()) },
+    };
     vec![
+        home,
         NodeFile::text("/etc/passwd", passwd),
         secret("/etc/shadow", shadow),
         NodeFile::text("/etc/group", group),

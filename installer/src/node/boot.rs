@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::live::CONFIG_URL;
+use crate::sys::cmdline::Cmdline;
+
 /// What the boot chain said on the kernel's command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BootParams {
@@ -27,26 +30,20 @@ pub struct BootParams {
 
 impl BootParams {
     /// Reads a command line. Words that are not of the contract are passed over; of a key that
-    /// is there twice the last one counts, as for the kernel itself.
+    /// is there twice the last one counts.
     pub fn parse(cmdline: &str) -> Self {
-        let mut params = Self::default();
-        for word in split(cmdline) {
-            let (key, value) = word.split_once('=').unwrap_or((word.as_str(), ""));
-            match key {
-                "roothash" => params.root_hash = Some(value.to_owned()),
-                "harrow.boot.medium" => params.live = true,
-                "harrow.boot.slot" => params.slot = Some(value.to_owned()),
-                "harrow.boot.oem" => params.oem = device(value),
-                "harrow.boot.var" => params.var = device(value),
-                "harrow.boot.data" => params.data = device(value),
-                _ => {
-                    if let Some("install.config_url" | "install.configUrl") = config_key(key) {
-                        params.remote_config = value.contains("://");
-                    }
-                }
-            }
+        let words = Cmdline::parse(cmdline);
+        let partition = |key: &str| words.get(key).and_then(device);
+        let url = |key: &str| words.get(key).is_some_and(|url| url.contains("://"));
+        Self {
+            live: words.get("harrow.boot.medium").is_some(),
+            slot: words.get("harrow.boot.slot").map(str::to_owned),
+            oem: partition("harrow.boot.oem"),
+            var: partition("harrow.boot.var"),
+            data: partition("harrow.boot.data"),
+            root_hash: words.get("roothash").map(str::to_owned),
+            remote_config: url(CONFIG_URL),
         }
-        params
     }
 
     /// Reads the running kernel's command line.
@@ -55,33 +52,6 @@ impl BootParams {
         let text = std::fs::read_to_string(path).context("reading /proc/cmdline")?;
         Ok(Self::parse(&text))
     }
-}
-
-/// The config key of a kernel argument such as `harrow.install.device`.
-fn config_key(key: &str) -> Option<&str> {
-    key.strip_prefix("harrow.").or_else(|| key.strip_prefix("harvester."))
-}
-
-/// Words of a kernel command line; double quotes keep spaces together and are taken away.
-fn split(cmdline: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quoted = false;
-    for c in cmdline.trim().chars() {
-        match c {
-            '"' => quoted = !quoted,
-            c if c.is_whitespace() && !quoted => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            c => word.push(c),
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 /// The device node of `PARTUUID=…`, `UUID=…` or a path under /dev; nothing for anything else.
@@ -127,7 +97,7 @@ mod tests {
         for (arguments, remote) in [
             ("", false),
             ("harrow.install.config_url=http://10.0.0.1/a", true),
-            ("harvester.install.config_url=\"https://h/a b\"", true),
+            ("harrow.install.config_url=\"https://h/a b\"", true),
             ("harrow.install.config_url=/harrow/site.yaml", false),
             ("install.config_url=http://h/", false),
         ] {

@@ -101,6 +101,11 @@ impl Names {
         }
     }
 
+    /// Knows root alone.
+    pub fn root_only() -> Self {
+        Self::parse("root:x:0:", "root:x:0:")
+    }
+
     /// uid and gid of an owner; numbers stand for themselves.
     pub fn ids(&self, owner: &(String, String)) -> anyhow::Result<(u32, u32)> {
         let find = |kind: &str, map: &BTreeMap<String, u32>, name: &str| match name.parse() {

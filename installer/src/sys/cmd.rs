@@ -31,7 +31,7 @@ pub enum CmdError {
         line: String,
         /// Exit status.
         status: ExitStatus,
-        /// All of stderr.
+        /// All of stderr, or of stdout when that is empty.
         stderr: String,
     },
 }
@@ -136,10 +136,16 @@ impl Cmd {
         if output.status.success() {
             return Ok(output);
         }
+        // Some programs say on stdout what is wrong.
+        let said = if output.stderr.trim().is_empty() {
+            output.text()
+        } else {
+            output.stderr
+        };
         Err(anyhow!(CmdError::Failed {
             line,
             status: output.status,
-            stderr: output.stderr,
+            stderr: said,
         }))
     }
 

@@ -1,0 +1,1 @@
+//! Compares the running node with its config.
