@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Found};
+use harrow::node::apply::{self, ApplyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::Printer;
@@ -35,6 +36,8 @@ enum Verb {
     Install(InstallArgs),
     /// Show what an install would do, and change nothing
     Plan(PlanArgs),
+    /// Configure this machine from its config (runs by itself at every boot)
+    Apply(ApplyArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -81,6 +84,13 @@ struct What {
     image: Option<PathBuf>,
 }
 
+#[derive(Debug, ClapArgs)]
+struct ApplyArgs {
+    /// Mount everything too; in the initrd, in the new root
+    #[arg(long)]
+    initrd: bool,
+}
+
 fn exit_codes() -> String {
     let mut text = String::from(
         "Exit codes:\n   0  done\n   1  a bug in harrow\n   2  wrong use of the command line\n",
@@ -111,6 +121,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::Install(args) if args.unattended => unattended(&args),
         Verb::Install(args) => install_by_hand(&args),
+        Verb::Apply(args) => apply::run(&ApplyOptions {
+            initrd: args.initrd,
+        }),
         Verb::Plan(args) => {
             let (prepared, _) = prepare(&args.config, &args.what)?;
             if args.json {

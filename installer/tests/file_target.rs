@@ -133,6 +133,14 @@ fn the_node_gets_its_config_without_clear_passwords() {
 }
 
 #[test]
+fn memory_does_not_grow_with_the_image() {
+    let place = Place::new();
+    place.make_image(160 << 20);
+    let peak = installed(&place).peak_memory_kib.unwrap();
+    assert!(peak < 64 << 10, "{peak} KiB");
+}
+
+#[test]
 fn a_failure_half_way_leaves_a_disk_that_does_not_boot() {
     let place = Place::new();
     // A boot.img of the wrong size is found only by the last step.

@@ -63,11 +63,13 @@ pub fn execute(
             root_hash: manifest.slot.verity.root_hash.clone(),
             started: jiff::Timestamp::now().to_string(),
             outcome: Outcome::Running,
+            peak_memory_kib: None,
             journal: Vec::new(),
             plan: plan.clone(),
         },
     };
     let result = run.all_steps();
+    run.report.peak_memory_kib = peak_memory_kib();
     run.report.outcome = match &result {
         Ok(()) => Outcome::Done {
             milliseconds: milliseconds(begun),
@@ -81,6 +83,15 @@ pub fn execute(
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `VmHWM` of proc_pid_status(5).
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 struct Run<'a> {

@@ -20,6 +20,9 @@ pub struct Report {
     pub started: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// Most memory that the installer had at a time, in KiB, as far as the kernel says.
+    #[serde(default)]
+    pub peak_memory_kib: Option<u64>,
     /// The steps that were begun.
     pub journal: Vec<Entry>,
     /// What was to be done.
