@@ -1,0 +1,298 @@
+//! Builds Harrow's media: `Recipe -> Rootfs -> SlotImage -> ImageSet -> Artifact`.
+//!
+//! In: [`Options`], that is a recipe, overlays and the installer's binary. Out: an image set
+//! (`out/image`) and, for [`build_iso`], an ISO with `SHA256SUMS` and `version.yaml`. Each
+//! arrow is one public function of the module of that name.
+
+pub mod artifact;
+pub mod compose;
+pub mod cpio;
+pub mod mirror;
+pub mod overlay;
+pub mod progress;
+pub mod recipe;
+pub mod rootfs;
+pub mod set;
+pub mod slot;
+pub mod source;
+pub mod tarstream;
+pub mod tools;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use harrow::image::manifest::{FileEntry, Flavor, MANIFEST_NAME};
+use harrow::sys::cmd::Cmd;
+
+use artifact::iso;
+use artifact::release::{self, Release};
+use overlay::Entry;
+use progress::{Outcome, Progress};
+use recipe::Recipe;
+use rootfs::{Refresh, Rootfs};
+use set::{Identity, ImageSet};
+use source::Source;
+
+/// Version of Harrow.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What to build, out of what, and where to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Flavor of the image.
+    pub flavor: Flavor,
+    /// The recipe; the hooks are in the folder `hooks` beside it.
+    pub recipe: PathBuf,
+    /// Folder with `rootfs` and `initrd`, which are laid over the base.
+    pub overlays: PathBuf,
+    /// Folder with the boot menus' templates.
+    pub templates: PathBuf,
+    /// The installer, which becomes `/usr/bin/harrow`.
+    pub harrow_binary: PathBuf,
+    /// A config that lies on the medium.
+    pub config: Option<PathBuf>,
+    /// Where the results go.
+    pub out: PathBuf,
+    /// Where the base and the slot image are kept between builds.
+    pub cache: PathBuf,
+    /// Whether a base in the cache may be used.
+    pub refresh: Refresh,
+    /// Where the packages come from, as the environment says.
+    pub mirror: mirror::MirrorChoice,
+    /// `SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<String>,
+    /// `PATH`, to look for programs.
+    pub path: OsString,
+}
+
+/// A finished ISO.
+#[derive(Debug, Clone)]
+pub struct Iso {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The image set in it.
+    pub set: ImageSet,
+}
+
+/// What the first stage finds out.
+struct Inputs {
+    recipe: Recipe,
+    source: Source,
+    rootfs_overlay: Vec<Entry>,
+    initrd_overlay: Vec<Entry>,
+    identity: Identity,
+}
+
+/// The name of a flavor, as in file names.
+pub fn flavor_name(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Net => "net",
+        Flavor::Full => "full",
+    }
+}
+
+/// The command that boots an ISO in QEMU, in this terminal; KVM is used where it works.
+pub fn qemu_line(iso: &Path) -> String {
+    Cmd::new("qemu-system-x86_64")
+        .args([
+            "-accel",
+            "kvm",
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "4G",
+            "-nographic",
+            "-cdrom",
+        ])
+        .arg(iso)
+        .to_string()
+}
+
+/// Builds the image set in `out/image`.
+pub fn build_image(options: &Options, out: impl Write) -> anyhow::Result<ImageSet> {
+    let mut progress = Progress::new(out, 4);
+    let (set, _, _) = run_image(options, &mut progress)?;
+    Ok(set)
+}
+
+/// Builds the ISO, its checksums and its description in `out`, and the image set in `out/image`.
+pub fn build_iso(options: &Options, out: impl Write) -> anyhow::Result<Iso> {
+    let mut progress = Progress::new(out, 6);
+    let (set, rootfs, inputs) = run_image(options, &mut progress)?;
+    let name = format!("harrow-{VERSION}-{}-amd64.iso", flavor_name(options.flavor));
+    let path = options.out.join(&name);
+    let id = progress.stage("ISO", || {
+        let parts = iso::Parts {
+            set: &set,
+            boot: &rootfs.boot,
+            templates: &options.templates,
+            media: &inputs.recipe.media,
+            config: options.config.as_deref(),
+            epoch: inputs.source.epoch,
+        };
+        Ok((iso::build(&path, &parts)?, Outcome::Done))
+    })?;
+    let artifact = progress.stage("checksums", || {
+        let artifact = set::describe(&path, &name)?;
+        write_release(
+            options,
+            &set,
+            &artifact,
+            &id.uuid,
+            inputs.source.commit.as_deref(),
+        )?;
+        Ok((artifact, Outcome::Done))
+    })?;
+    Ok(Iso {
+        path,
+        size: artifact.size,
+        set,
+    })
+}
+
+fn run_image(
+    options: &Options,
+    progress: &mut Progress<impl Write>,
+) -> anyhow::Result<(ImageSet, Rootfs, Inputs)> {
+    let inputs = progress.stage("recipe and overlays", || {
+        Ok((read_inputs(options)?, Outcome::Done))
+    })?;
+    let recipe = &inputs.recipe;
+    let rootfs = progress.stage("base system", || {
+        let hooks = options.recipe.with_file_name("hooks");
+        let (rootfs, made) = rootfs::build(
+            recipe,
+            &hooks,
+            &options.mirror,
+            &options.cache,
+            options.refresh,
+            inputs.source.epoch,
+        )?;
+        Ok((rootfs, outcome(made)))
+    })?;
+    let slot = progress.stage("slot image", || {
+        let (slot, made) = slot::build(
+            &rootfs,
+            &inputs.rootfs_overlay,
+            &recipe.image,
+            &options.cache,
+            inputs.source.epoch,
+        )?;
+        Ok((slot, outcome(made)))
+    })?;
+    let set = progress.stage("image set", || {
+        let dir = options.out.join("image");
+        let set = set::build(
+            &dir,
+            &rootfs,
+            &slot,
+            &inputs.initrd_overlay,
+            &inputs.identity,
+        )?;
+        Ok((set, Outcome::Done))
+    })?;
+    Ok((set, rootfs, inputs))
+}
+
+fn outcome(made: bool) -> Outcome {
+    if made { Outcome::Done } else { Outcome::Cached }
+}
+
+fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
+    tools::check(&options.path)?;
+    if options.flavor != Flavor::Net {
+        bail!(
+            "the flavor {} cannot be built yet",
+            flavor_name(options.flavor)
+        );
+    }
+    let recipe = Recipe::read(&options.recipe)?;
+    if !options.harrow_binary.is_file() {
+        bail!(
+            "{} is missing: cargo build --release -p harrow",
+            options.harrow_binary.display()
+        );
+    }
+    if let Some(config) = options.config.as_deref().filter(|c| !c.is_file()) {
+        bail!("the config {} is not a file", config.display());
+    }
+    let source = source::probe(
+        options.recipe.parent().unwrap_or(Path::new(".")),
+        options.source_date_epoch.as_deref(),
+    )?;
+    let identity = Identity {
+        version: VERSION.to_owned(),
+        flavor: options.flavor,
+        created: source.created()?,
+        base: format!("debian {}", recipe.base.suite),
+        epoch: source.epoch,
+    };
+    let mut rootfs_overlay = overlay::read_dir(&options.overlays.join("rootfs"))?;
+    rootfs_overlay.push(Entry::program("usr/bin/harrow", &options.harrow_binary));
+    rootfs_overlay.push(Entry::bytes(
+        "usr/lib/harrow/release",
+        render_release(&identity),
+    ));
+    let initrd_overlay = overlay::read_dir(&options.overlays.join("initrd"))?;
+    Ok(Inputs {
+        recipe,
+        source,
+        rootfs_overlay,
+        initrd_overlay,
+        identity,
+    })
+}
+
+/// `/usr/lib/harrow/release`, in the form of os-release. The commit is not in it, so that
+/// a commit alone does not make another image.
+fn render_release(identity: &Identity) -> String {
+    format!(
+        "VERSION={}\nFLAVOR={}\nCREATED={}\nBASE=\"{}\"\n",
+        identity.version,
+        flavor_name(identity.flavor),
+        identity.created,
+        identity.base
+    )
+}
+
+fn write_release(
+    options: &Options,
+    set: &ImageSet,
+    artifact: &FileEntry,
+    medium_uuid: &str,
+    commit: Option<&str>,
+) -> anyhow::Result<()> {
+    let write = |name: &str, text: String| {
+        let path = options.out.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    let version = Release {
+        commit,
+        medium_uuid,
+        artifact,
+        image: &set.manifest,
+    };
+    write("version.yaml", release::render_version(&version))?;
+    let in_set = |file: &FileEntry| FileEntry {
+        name: format!("image/{}", file.name),
+        ..file.clone()
+    };
+    let mut sums = vec![
+        artifact.clone(),
+        set::describe(&options.out.join("version.yaml"), "version.yaml")?,
+    ];
+    sums.extend(set.manifest.files().map(in_set));
+    sums.push(in_set(&set::describe(
+        &set.dir.join(MANIFEST_NAME),
+        MANIFEST_NAME,
+    )?));
+    write("SHA256SUMS", release::render_sums(&sums))
+}

@@ -1,0 +1,278 @@
+//! The slot image: squashfs of the composed system with its dm-verity hash tree.
+//!
+//! In: a [`Rootfs`], what is laid over it, and the recipe. Out: a [`Slot`] in the cache, found
+//! again by a digest of everything that went in, so an unchanged system is not packed twice.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use harrow::image::manifest::Verity;
+use harrow::image::verity::{self, Params};
+use harrow::sys::cmd::Cmd;
+use sha2::{Digest as _, Sha256};
+
+use crate::compose::{self, Composition};
+use crate::overlay::{self, Entry};
+use crate::recipe::Image;
+use crate::rootfs::Rootfs;
+
+/// Increased when this module does something else with the same inputs.
+const CACHE_VERSION: u32 = 1;
+
+/// A finished slot image.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// The file.
+    pub path: PathBuf,
+    /// Its dm-verity parameters.
+    pub verity: Verity,
+}
+
+/// Takes the slot image from the cache or makes it. The second value is whether it was made.
+/// `epoch` becomes every timestamp inside, in seconds since 1970.
+pub fn build(
+    rootfs: &Rootfs,
+    overlay: &[Entry],
+    image: &Image,
+    cache: &Path,
+    epoch: u64,
+) -> anyhow::Result<(Slot, bool)> {
+    let key = cache_key(rootfs, overlay, image, epoch)?;
+    let dir = cache.join(format!("slot-{}", hex::encode(&key[..8])));
+    let parameters = dir.join("verity.json");
+    if dir.is_dir() {
+        let text = std::fs::read(&parameters)
+            .with_context(|| format!("reading {}", parameters.display()))?;
+        let verity = serde_json::from_slice(&text)
+            .with_context(|| format!("reading {}", parameters.display()))?;
+        return Ok((
+            Slot {
+                path: dir.join("slot.img"),
+                verity,
+            },
+            false,
+        ));
+    }
+    let work = tempfile::Builder::new()
+        .prefix(".slot-")
+        .tempdir_in(cache)
+        .with_context(|| format!("creating a folder in {}", cache.display()))?;
+    let path = work.path().join("slot.img");
+    let what = Composition {
+        exclude: &image.exclude,
+        overlay,
+        mtime: epoch,
+    };
+    write_squashfs(&rootfs.tar, &path, &what, image.compression_level, epoch)?;
+    let verity = seal(&path, &key)?;
+    let text = serde_json::to_vec_pretty(&verity).context("writing the slot's parameters")?;
+    std::fs::write(work.path().join("verity.json"), text)
+        .context("writing the slot's parameters")?;
+    // One slot image is kept: the next build needs this one or a new one.
+    remove_others(cache)?;
+    let work = work.keep();
+    std::fs::rename(&work, &dir)
+        .with_context(|| format!("renaming {} to {}", work.display(), dir.display()))?;
+    Ok((
+        Slot {
+            path: dir.join("slot.img"),
+            verity,
+        },
+        true,
+    ))
+}
+
+fn cache_key(
+    rootfs: &Rootfs,
+    overlay: &[Entry],
+    image: &Image,
+    epoch: u64,
+) -> anyhow::Result<[u8; 32]> {
+    let base = std::fs::metadata(&rootfs.tar)
+        .with_context(|| format!("looking at {}", rootfs.tar.display()))?;
+    // A refreshed base has the same key but another time.
+    let made = base
+        .modified()
+        .with_context(|| format!("looking at {}", rootfs.tar.display()))?;
+    let mut hash = Sha256::new();
+    hash.update(format!(
+        "{CACHE_VERSION} {} {made:?} {} {epoch}",
+        rootfs.key, image.compression_level
+    ));
+    for pattern in &image.exclude {
+        hash.update(format!(" {}:{pattern}", pattern.len()));
+    }
+    hash.update(overlay::digest(overlay)?);
+    Ok(hash.finalize().into())
+}
+
+fn remove_others(cache: &Path) -> anyhow::Result<()> {
+    for item in std::fs::read_dir(cache).with_context(|| format!("reading {}", cache.display()))? {
+        let item = item.with_context(|| format!("reading {}", cache.display()))?;
+        if item.file_name().as_encoded_bytes().starts_with(b"slot-") {
+            std::fs::remove_dir_all(item.path())
+                .with_context(|| format!("removing {}", item.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Streams the composed system into mksquashfs.
+fn write_squashfs(
+    tar: &Path,
+    out: &Path,
+    what: &Composition<'_>,
+    level: u8,
+    epoch: u64,
+) -> anyhow::Result<()> {
+    let base = File::open(tar).with_context(|| format!("opening {}", tar.display()))?;
+    let mut running = squashfs_command(out, level, epoch).stream()?;
+    let stdin = running.take_stdin().context("mksquashfs has no stdin")?;
+    let mut stdin = BufWriter::with_capacity(1 << 20, stdin);
+    // It says little; what it says is thrown away so that it never waits for us.
+    let stdout = running.take_stdout().context("mksquashfs has no stdout")?;
+    let said = std::thread::spawn(move || {
+        std::io::copy(&mut BufReader::new(stdout), &mut std::io::sink())
+    });
+    let composed = compose::compose(BufReader::with_capacity(1 << 20, base), &mut stdin, what)
+        .and_then(|()| stdin.flush().context("writing to mksquashfs"));
+    drop(stdin);
+    said.join().ok();
+    let packed = running.finish().context("packing the slot image");
+    match composed {
+        // Our pipe broke because mksquashfs failed: its own words explain more.
+        Err(error) if is_broken_pipe(&error) => packed.and(Err(error)),
+        Err(error) => Err(error),
+        Ok(()) => packed,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn squashfs_command(out: &Path, level: u8, epoch: u64) -> Cmd {
+    // mksquashfs refuses its time options when SOURCE_DATE_EPOCH is set as well.
+    Cmd::new("env")
+        .args(["-u", "SOURCE_DATE_EPOCH", "mksquashfs", "-"])
+        .arg(out)
+        .args([
+            "-tar",
+            "-noappend",
+            "-no-progress",
+            "-quiet",
+            "-comp",
+            "zstd",
+            "-Xcompression-level",
+        ])
+        .arg(level.to_string())
+        .arg("-mkfs-time")
+        .arg(epoch.to_string())
+        .arg("-all-time")
+        .arg(epoch.to_string())
+}
+
+/// Appends the hash tree. Salt and UUID follow from the inputs, so equal inputs make equal
+/// images.
+fn seal(path: &Path, key: &[u8; 32]) -> anyhow::Result<Verity> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&Sha256::digest(key)[..16]);
+    let params = Params {
+        salt: key.to_vec(),
+        uuid: uuid::Builder::from_custom_bytes(uuid).into_uuid(),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    verity::append_tree(&mut file, &params, threads)
+        .context("making the hash tree of the slot image")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(dir: &Path) -> (Rootfs, Image) {
+        let mut tar = tar::Builder::new(File::create(dir.join("base.tar")).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "etc-file", &b"hello"[..])
+            .unwrap();
+        tar.into_inner().unwrap();
+        let rootfs = Rootfs {
+            key: "k".into(),
+            tar: dir.join("base.tar"),
+            boot: dir.join("boot"),
+            kernel_release: "6".into(),
+        };
+        (
+            rootfs,
+            Image {
+                compression_level: 3,
+                exclude: vec![],
+            },
+        )
+    }
+
+    #[test]
+    fn the_image_is_cached_reproducible_and_verifies() {
+        if Cmd::new("mksquashfs").arg("-version").run_any().is_err() {
+            eprintln!("skipped: mksquashfs (package squashfs-tools) is not installed");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (rootfs, image) = sample(dir.path());
+        let overlay = [Entry::bytes("usr/x", "1")];
+        let (first, made) = build(&rootfs, &overlay, &image, dir.path(), 1_700_000_000).unwrap();
+        assert!(made);
+        let bytes = std::fs::read(&first.path).unwrap();
+        verity::verify(&mut bytes.as_slice(), &first.verity).unwrap();
+        let (again, made) = build(&rootfs, &overlay, &image, dir.path(), 1_700_000_000).unwrap();
+        assert!(!made);
+        assert_eq!(again.verity, first.verity);
+        // Made again from the same inputs, it is the same to the byte.
+        remove_others(dir.path()).unwrap();
+        let (anew, made) = build(&rootfs, &overlay, &image, dir.path(), 1_700_000_000).unwrap();
+        assert!(made);
+        assert_eq!(std::fs::read(&anew.path).unwrap(), bytes);
+        // Another overlay makes another image, and the old one is not kept.
+        let (other, made) = build(
+            &rootfs,
+            &[Entry::bytes("usr/x", "2")],
+            &image,
+            dir.path(),
+            1_700_000_000,
+        )
+        .unwrap();
+        assert!(made);
+        assert_ne!(other.verity.root_hash, first.verity.root_hash);
+        assert!(!first.path.exists());
+    }
+
+    #[test]
+    fn a_failure_of_the_overlay_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rootfs, image) = sample(dir.path());
+        let error = build(
+            &rootfs,
+            &[Entry::bytes("etc-file/x", "1")],
+            &image,
+            dir.path(),
+            1,
+        )
+        .unwrap_err();
+        assert!(
+            format!("{error:#}").contains("below /etc-file"),
+            "{error:#}"
+        );
+    }
+}
