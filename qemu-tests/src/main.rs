@@ -1,0 +1,163 @@
+//! `qemu-tests`: runs the scenarios and sums up; not 0 if any fails.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use qemu_tests::accel::Accel;
+use qemu_tests::report::render_figures;
+use qemu_tests::scenarios::{ALL, Scenario};
+use qemu_tests::stage::{Figure, Settings, Stage};
+use qemu_tests::tools::check_tools;
+use qemu_tests::vm::WhenDropped;
+
+/// Boots Harrow's media in QEMU and checks the nodes that they install.
+///
+/// With KEEP=1 in the environment, the run ends with the first failure and leaves its machine
+/// running.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the scenarios.
+    List,
+    /// Say whether guests run on KVM here, by running one.
+    Accel,
+    /// Run scenarios.
+    Run {
+        /// The ISO under test; the newest of the folder `out` when absent.
+        #[arg(long)]
+        iso: Option<PathBuf>,
+        /// Where the logs go, and on failure the disks.
+        #[arg(long, default_value = "out/qemu-tests")]
+        out: PathBuf,
+        /// Which ones; all when absent.
+        scenarios: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::List => {
+            for scenario in ALL {
+                println!("{:<20} {}", scenario.name, scenario.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Accel => {
+            println!("{}", Accel::detect()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run {
+            iso,
+            out,
+            scenarios,
+        } => {
+            let scenarios = select(&scenarios)?;
+            check_tools()?;
+            let settings = Settings {
+                iso: iso.map_or_else(|| newest_iso(Path::new("out")), |iso| Ok(Some(iso)))?,
+                out,
+                accel: Accel::detect()?,
+                when_failed: when_failed(),
+            };
+            run_all(&settings, &scenarios)
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // main reads the environment
+fn when_failed() -> WhenDropped {
+    match std::env::var("KEEP").as_deref() {
+        Ok("1") => WhenDropped::Keep,
+        _ => WhenDropped::SwitchOff,
+    }
+}
+
+fn select(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            ALL.iter()
+                .find(|scenario| scenario.name == name)
+                .with_context(|| format!("no scenario {name:?}; see `qemu-tests list`"))
+        })
+        .collect()
+}
+
+fn newest_iso(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(None);
+    };
+    let mut newest = None;
+    for entry in entries {
+        let path = entry.context("looking for an ISO")?.path();
+        if path.extension().is_some_and(|extension| extension == "iso") {
+            let changed = path.metadata().and_then(|meta| meta.modified());
+            let changed = changed.with_context(|| format!("looking at {}", path.display()))?;
+            newest = newest.max(Some((changed, path)));
+        }
+    }
+    Ok(newest.map(|(_, path)| path))
+}
+
+fn run_all(settings: &Settings, scenarios: &[&'static Scenario]) -> anyhow::Result<ExitCode> {
+    println!("guests run on: {}", settings.accel);
+    if let Some(iso) = &settings.iso {
+        println!("ISO: {}", iso.display());
+    }
+    let mut figures: Vec<(&str, Figure)> = Vec::new();
+    let mut failed = Vec::new();
+    for scenario in scenarios {
+        println!("{}: {}", scenario.name, scenario.about);
+        let start = Instant::now();
+        let mut stage = Stage::new(settings.clone(), scenario.name)?;
+        let result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
+        let took = start.elapsed().as_secs();
+        figures.extend(
+            stage
+                .figures
+                .drain(..)
+                .map(|figure| (scenario.name, figure)),
+        );
+        match result {
+            Ok(()) => println!("  passed, in {took} s"),
+            Err(error) => {
+                println!("  FAILED after {took} s: {error:#}");
+                stage.collect_evidence();
+                failed.push(scenario.name);
+                if settings.when_failed == WhenDropped::Keep {
+                    break;
+                }
+            }
+        }
+    }
+    println!(
+        "\n{}",
+        render_figures(figures.iter().map(|(name, figure)| (*name, figure)))
+    );
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    println!("{} passed", scenarios.len());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,156 @@
+//! What the scenarios of an install share: watching it, and checking the node that it made.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::judge::judge_disk;
+use crate::medium::read_manifest;
+use crate::node::{Check, Identity, NodeSpec, checks, find_problems};
+use crate::stage::Stage;
+
+/// The installer's first line on every console.
+const FIRST_LINE: &str = "harrow: installer ";
+/// Its progress, as in `harrow: [3/12] writing slot A`.
+const PROGRESS: &str = "harrow: [";
+/// Its last line when all went well. That of a failure ends every wait by itself.
+const INSTALLED: &str = "harrow: installed in ";
+
+/// How long an installer may say nothing.
+const SILENCE: Duration = Duration::from_secs(600);
+/// How long a node may take to go down.
+const GOING_DOWN: Duration = Duration::from_secs(240);
+/// By how much a limit may be exceeded before it is a failure: machines are noisy.
+const PATIENCE: u32 = 5;
+
+/// A file outside of all that is kept, and one inside.
+const DRIFTED: &str = "/etc/drifted";
+const KEPT: &str = "/var/lib/kept";
+
+/// The times that the project wants to hold under emulation on two quiet cores.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From power-on to the installer's first line.
+    pub first_line: Duration,
+    /// From power-on of an installed node to a login over ssh.
+    pub ssh: Duration,
+}
+
+/// For BIOS.
+pub const BIOS: Limits = Limits {
+    first_line: Duration::from_secs(75),
+    ssh: Duration::from_secs(90),
+};
+
+/// For UEFI with Secure Boot, whose firmware reads kernel and initrd slowly.
+pub const UEFI: Limits = Limits {
+    first_line: Duration::from_secs(2 * 75),
+    ssh: Duration::from_secs(2 * 90),
+};
+
+/// Follows the installer on the console to its end; the moment it was done.
+pub fn watch(stage: &mut Stage, limits: Limits) -> anyhow::Result<Instant> {
+    let limit = limits.first_line * PATIENCE;
+    let first = stage.vm()?.console.wait_for_line(&[FIRST_LINE], limit)?;
+    let took = stage.step(first.at, &first.line);
+    stage.measure(
+        "power-on → installer's first line",
+        took,
+        Some(limits.first_line),
+    );
+    loop {
+        let console = &stage.vm()?.console;
+        let said = console.wait_for_line(&[PROGRESS, INSTALLED], SILENCE)?;
+        stage.step(said.at, &said.line);
+        if said.which == 1 {
+            stage.measure(
+                "installer's first line → installed",
+                said.at - first.at,
+                None,
+            );
+            return Ok(said.at);
+        }
+    }
+}
+
+/// Waits for the first login on the node, checks it, makes it drift, reboots it, checks that
+/// it is as it was, and switches it off.
+pub fn prove_node(
+    stage: &mut Stage,
+    spec: &NodeSpec,
+    limits: Limits,
+    more: &[Check],
+) -> anyhow::Result<()> {
+    wait_login(stage, limits, "installed: power-on → ssh")?;
+    let mut expected = checks(spec);
+    expected.extend_from_slice(more);
+    check(stage, &expected)?;
+    let identity = Identity::read(&stage.ssh)?;
+    done(stage, "the node is as configured");
+
+    stage
+        .ssh
+        .run(&format!("date | sudo tee {DRIFTED} {KEPT}"))?;
+    let before = Instant::now();
+    // The connection may end before the command does.
+    stage.ssh.try_run("sudo systemctl reboot")?;
+    stage.vm()?.wait_reset(before, GOING_DOWN)?;
+    wait_login(stage, limits, "second boot: power-on → ssh")?;
+    let exists = |path| format!("test -e {path} && echo yes || echo no");
+    expected.push(Check::new("drift", exists(DRIFTED), "no"));
+    expected.push(Check::new("kept file", exists(KEPT), "yes"));
+    check(stage, &expected)?;
+    let now = Identity::read(&stage.ssh)?;
+    if now != identity {
+        bail!("the node changed its identity over a reboot, from {identity:?} to {now:?}");
+    }
+    done(
+        stage,
+        "after a reboot the drift is gone, the rest and the identity are kept",
+    );
+
+    stage.vm()?.qmp.system_powerdown()?;
+    stage.wait_off(GOING_DOWN)
+}
+
+/// Lets other programs look at the disk of a node that is off.
+pub fn judge(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
+    let manifest = read_manifest(stage.iso()?, &stage.folder)?;
+    judge_disk(disk, &manifest).context("judging the installed disk")?;
+    println!("  sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    Ok(())
+}
+
+/// Waits until the machine goes off after an install that was told to.
+pub fn wait_off(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.wait_off(GOING_DOWN)
+}
+
+/// Waits until the machine reboots by itself after an install that ended at `since`.
+pub fn wait_reboot(stage: &mut Stage, since: Instant) -> anyhow::Result<()> {
+    stage.vm()?.wait_reset(since, GOING_DOWN)
+}
+
+fn wait_login(stage: &mut Stage, limits: Limits, what: &str) -> anyhow::Result<()> {
+    let at = stage.wait_ssh(limits.ssh * PATIENCE)?;
+    let took = stage.step(at, "login over ssh");
+    stage.measure(what, took, Some(limits.ssh));
+    Ok(())
+}
+
+fn check(stage: &Stage, expected: &[Check]) -> anyhow::Result<()> {
+    stage
+        .ssh
+        .run("sudo harrow verify --json")
+        .context("comparing the node with its config")?;
+    let problems = find_problems(&stage.ssh, expected)?;
+    if !problems.is_empty() {
+        bail!("the node is not as configured:\n{}", problems.join("\n"));
+    }
+    Ok(())
+}
+
+fn done(stage: &mut Stage, what: &str) {
+    stage.step(Instant::now(), what);
+}

@@ -1,0 +1,37 @@
+//! The scenarios: what is booted, and what must come of it.
+
+mod bios_cd;
+mod install;
+mod self_test;
+mod uefi_secureboot_usb;
+
+use crate::stage::Stage;
+
+/// One story, from power-on to its end.
+pub struct Scenario {
+    /// Its name on the command line and of its folder.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    /// Plays it; an error is its failure.
+    pub run: fn(&mut Stage) -> anyhow::Result<()>,
+}
+
+/// All scenarios, in the order in which they are run.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "self-test",
+        about: "the harness itself: firmware, console, keys, reset and power, without an ISO",
+        run: self_test::run,
+    },
+    Scenario {
+        name: "bios-cd",
+        about: "BIOS, the ISO as a CD, config from the network, reboot into the node",
+        run: bios_cd::run,
+    },
+    Scenario {
+        name: "uefi-secureboot-usb",
+        about: "UEFI with Secure Boot, the ISO on a stick that carries the config, power-off",
+        run: uefi_secureboot_usb::run,
+    },
+];
