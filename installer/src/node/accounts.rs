@@ -30,7 +30,10 @@ pub struct Accounts {
 pub fn render_accounts(image: &Accounts, hash: Option<&str>, keys: &[String]) -> Vec<NodeFile> {
     let id = USER_ID;
     let hash = hash.unwrap_or("*");
-    let passwd = with_line(&image.passwd, &format!("{USER}:x:{id}:{id}::/home/{USER}:/bin/bash"));
+    let passwd = with_line(
+        &image.passwd,
+        &format!("{USER}:x:{id}:{id}::/home/{USER}:/bin/bash"),
+    );
     // Fields as in shadow(5): no last change, so the password does not expire.
     let shadow = with_line(&image.shadow, &format!("{USER}:{hash}::0:99999:7:::"));
     let group = with_line(&image.group, &format!("{USER}:x:{id}:"));
@@ -47,7 +50,10 @@ pub fn render_accounts(image: &Accounts, hash: Option<&str>, keys: &[String]) ->
     let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
     let home = NodeFile {
         path: format!("/home/{USER}"),
-        content: Content::Dir { mode: 0o750, owner: (USER.to_owned(), USER.to_owned()) },
+        content: Content::Dir {
+            mode: 0o750,
+            owner: (USER.to_owned(), USER.to_owned()),
+        },
     };
     vec![
         home,
@@ -79,8 +85,14 @@ mod tests {
 
     #[test]
     fn adding_twice_is_adding_once() {
-        let once = with_line("root:x:0:0::/root:/bin/bash\n", "rancher:x:1000:1000::/home/rancher:/bin/bash");
-        assert_eq!(with_line(&once, "rancher:x:1000:1000::/home/rancher:/bin/bash"), once);
+        let once = with_line(
+            "root:x:0:0::/root:/bin/bash\n",
+            "rancher:x:1000:1000::/home/rancher:/bin/bash",
+        );
+        assert_eq!(
+            with_line(&once, "rancher:x:1000:1000::/home/rancher:/bin/bash"),
+            once
+        );
         assert_eq!(once.lines().count(), 2);
     }
 }

@@ -23,7 +23,15 @@ use super::state::{ApplyState, Role, STATE_PATH};
 use super::{console, disks};
 
 /// Folders that every node keeps on VAR.
-pub const KEPT: [&str; 7] = ["/home", "/root", "/opt", "/srv", "/usr/local", "/etc/rancher", "/etc/cni"];
+pub const KEPT: [&str; 7] = [
+    "/home",
+    "/root",
+    "/opt",
+    "/srv",
+    "/usr/local",
+    "/etc/rancher",
+    "/etc/cni",
+];
 /// Where kept folders really lie.
 pub const KEPT_DIR: &str = "/var/lib/harrow/persist";
 /// The machine's id, made at its first boot.
@@ -45,7 +53,11 @@ pub struct ApplyOptions {
 pub fn run(options: &ApplyOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     // Dropped last: takes the helping mounts away again.
-    let mut helper = if options.initrd { Helper::of_new_root()? } else { Helper::default() };
+    let mut helper = if options.initrd {
+        Helper::of_new_root()?
+    } else {
+        Helper::default()
+    };
     mounts::private_dir(Path::new("/run/harrow"))?;
     helper.image(Path::new(IMAGE))?;
     let params = BootParams::probe()?;
@@ -77,12 +89,19 @@ impl Problems {
 
 fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplyState> {
     mounts::overlay_etc()?;
-    let config = if params.live { None } else { config_of_oem(params, problems) };
+    let config = if params.live {
+        None
+    } else {
+        config_of_oem(params, problems)
+    };
     let role = mount_var(params, problems)?;
     seed_var(params)?;
     let machine_id = machine_id()?;
     let used = config.clone().unwrap_or_else(render::fallback_config);
-    let kept = KEPT.iter().map(|path| (*path).to_owned()).chain(used.os.persistent_paths.clone());
+    let kept = KEPT
+        .iter()
+        .map(|path| (*path).to_owned())
+        .chain(used.os.persistent_paths.clone());
     for path in kept {
         if let Err(error) = keep(&path) {
             problems.note(&error);
@@ -111,7 +130,8 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
 
 /// On a running node: the files alone.
 fn write_again(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplyState> {
-    let state = ApplyState::read(Path::new(STATE_PATH)).context("this system was not started by `harrow apply`")?;
+    let state = ApplyState::read(Path::new(STATE_PATH))
+        .context("this system was not started by `harrow apply`")?;
     if params.live {
         bail!("this is a live system: it has no config to apply");
     }
@@ -124,18 +144,25 @@ fn write_again(params: &BootParams, problems: &mut Problems) -> anyhow::Result<A
         data: params.data.as_deref().filter(|_| state.role == Role::Node),
     });
     write_files(&files, &accounts, problems);
-    Ok(ApplyState { config_used: true, ..state })
+    Ok(ApplyState {
+        config_used: true,
+        ..state
+    })
 }
 
 /// The config, or none after saying why.
 fn config_of_oem(params: &BootParams, problems: &mut Problems) -> Option<Config> {
     let read = || {
-        let device = params.oem.as_deref().context("the kernel command line has no harrow.boot.oem")?;
-        // PID 1's own /run: what is mounted there moves to the node with it.
-        disks::mount_oem(device, &Path::new("/proc/1/root").join(source::OEM_DIR.trim_start_matches('/')))?;
-        source::read_config(Path::new("/proc/1/root/run/harrow/oem"))
+        let device = params
+            .oem
+            .as_deref()
+            .context("the kernel command line has no harrow.boot.oem")?;
+        let oem = mounts::of_pid_1(source::OEM_DIR);
+        disks::mount_oem(device, &oem)?;
+        source::read_config(&oem)
     };
-    let config = read().context("this node boots without its config, so nobody can log in as rancher");
+    let config =
+        read().context("this node boots without its config, so nobody can log in as rancher");
     config.map_err(|error| problems.note(&error)).ok()
 }
 
@@ -169,7 +196,11 @@ fn seed_var(params: &BootParams) -> anyhow::Result<()> {
     let seeded = fs::read_to_string(SEEDED).unwrap_or_default();
     if seeded != hash {
         // A first copy that was cut off may have left files without their content.
-        let existing = if seeded.is_empty() { Existing::Replace } else { Existing::Keep };
+        let existing = if seeded.is_empty() {
+            Existing::Replace
+        } else {
+            Existing::Keep
+        };
         seed::copy(&image, Path::new("/var"), existing, &|path| path == dpkg)?;
         mounts::private_dir(Path::new("/var/lib/harrow"))?;
         sync("/var")?;
@@ -177,7 +208,8 @@ fn seed_var(params: &BootParams) -> anyhow::Result<()> {
     }
     if image.join(dpkg).is_dir() {
         let target = Path::new("/var").join(dpkg);
-        fs::create_dir_all(&target).with_context(|| format!("creating the folder {}", target.display()))?;
+        fs::create_dir_all(&target)
+            .with_context(|| format!("creating the folder {}", target.display()))?;
         mounts::bind(&image.join(dpkg), &target)?;
     }
     Ok(())
@@ -255,7 +287,10 @@ fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems)
             _ => image.to_owned(),
         }
     };
-    let names = Names::parse(&text("/etc/passwd", &accounts.passwd), &text("/etc/group", &accounts.group));
+    let names = Names::parse(
+        &text("/etc/passwd", &accounts.passwd),
+        &text("/etc/group", &accounts.group),
+    );
     for file in files {
         if let Err(error) = files::write(Path::new("/"), file, &names) {
             problems.note(&error);

@@ -110,7 +110,14 @@ mod tests {
 
     #[test]
     fn nonsense_names_no_device() {
-        for value in ["", "LABEL=x", "PARTUUID=", "PARTUUID=../x", "/dev/../etc/shadow", "sda1"] {
+        for value in [
+            "",
+            "LABEL=x",
+            "PARTUUID=",
+            "PARTUUID=../x",
+            "/dev/../etc/shadow",
+            "sda1",
+        ] {
             assert_eq!(device(value), None, "{value}");
         }
     }

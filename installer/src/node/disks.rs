@@ -28,7 +28,10 @@ fn wait_for(device: &Path) -> anyhow::Result<()> {
     if wait::until(&what, QUIET, PAUSE, there).is_ok() {
         return Ok(());
     }
-    console::warn(&format!("waiting up to {} s more for {what}", PATIENCE.as_secs()));
+    console::warn(&format!(
+        "waiting up to {} s more for {what}",
+        PATIENCE.as_secs()
+    ));
     wait::until(&what, PATIENCE, PAUSE, there)
 }
 
@@ -78,7 +81,11 @@ fn check(device: &Path) -> anyhow::Result<()> {
         );
     }
     if code != 0 {
-        console::warn(&format!("repaired {}: {}", device.display(), output.text().trim()));
+        console::warn(&format!(
+            "repaired {}: {}",
+            device.display(),
+            output.text().trim()
+        ));
     }
     Ok(())
 }

@@ -124,7 +124,8 @@ impl Names {
 pub fn write(top: &Path, file: &NodeFile, names: &Names) -> anyhow::Result<()> {
     let path = under(top, &file.path);
     let parent = path.parent().unwrap_or(top);
-    fs::create_dir_all(parent).with_context(|| format!("creating the folder {}", parent.display()))?;
+    fs::create_dir_all(parent)
+        .with_context(|| format!("creating the folder {}", parent.display()))?;
     let doing = || format!("writing {}", file.path);
     match &file.content {
         Content::File { bytes, mode, owner } => {
@@ -192,16 +193,31 @@ pub fn render_tree(files: &[NodeFile]) -> String {
         // Writing to a String can't fail.
         let _ = match &file.content {
             Content::Link(target) => writeln!(text, "==== {} -> {target}", file.path),
-            Content::Dir { mode, owner: (user, group) } => {
+            Content::Dir {
+                mode,
+                owner: (user, group),
+            } => {
                 writeln!(text, "==== {}/ {mode:04o} {user}:{group}", file.path)
             }
-            Content::File { bytes, mode, owner: (user, group) } => {
+            Content::File {
+                bytes,
+                mode,
+                owner: (user, group),
+            } => {
                 let body = match std::str::from_utf8(bytes) {
                     Ok(body) => body.to_owned(),
                     Err(_) => format!("(binary) {}", hex::encode(bytes)),
                 };
-                let end = if body.is_empty() || body.ends_with('\n') { "" } else { "\n(no newline at the end)\n" };
-                write!(text, "==== {} {mode:04o} {user}:{group}\n{body}{end}", file.path)
+                let end = if body.is_empty() || body.ends_with('\n') {
+                    ""
+                } else {
+                    "\n(no newline at the end)\n"
+                };
+                write!(
+                    text,
+                    "==== {} {mode:04o} {user}:{group}\n{body}{end}",
+                    file.path
+                )
             }
         };
     }
@@ -215,7 +231,10 @@ mod tests {
     #[test]
     fn files_are_replaced_with_mode_and_links_too() {
         let dir = tempfile::tempdir().unwrap();
-        let me = (rustix::process::getuid().as_raw().to_string(), rustix::process::getgid().as_raw().to_string());
+        let me = (
+            rustix::process::getuid().as_raw().to_string(),
+            rustix::process::getgid().as_raw().to_string(),
+        );
         let names = Names::default();
         for text in ["one", "two"] {
             let mut file = NodeFile::with_mode("/etc/deep/er/file", text, 0o640);
@@ -226,19 +245,38 @@ mod tests {
             write(dir.path(), &NodeFile::link("/etc/deep/link", text), &names).unwrap();
             let path = dir.path().join("etc/deep/er/file");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
-            assert_eq!(fs::read_link(dir.path().join("etc/deep/link")).unwrap(), Path::new(text));
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+                0o640
+            );
+            assert_eq!(
+                fs::read_link(dir.path().join("etc/deep/link")).unwrap(),
+                Path::new(text)
+            );
         }
-        assert_eq!(fs::read_dir(dir.path().join("etc/deep/er")).unwrap().count(), 1);
+        assert_eq!(
+            fs::read_dir(dir.path().join("etc/deep/er"))
+                .unwrap()
+                .count(),
+            1
+        );
     }
 
     #[test]
     fn owners_are_names_or_numbers() {
-        let names = Names::parse("root:x:0:0:::\nrancher:x:1000:1001:::\n", "root:x:0:\nshadow:x:42:\n");
+        let names = Names::parse(
+            "root:x:0:0:::\nrancher:x:1000:1001:::\n",
+            "root:x:0:\nshadow:x:42:\n",
+        );
         let ids = |u: &str, g: &str| names.ids(&(u.into(), g.into()));
         assert_eq!(ids("rancher", "shadow").unwrap(), (1000, 42));
         assert_eq!(ids("12", "0").unwrap(), (12, 0));
-        assert!(ids("rancher", "nobody-knows").unwrap_err().to_string().contains("nobody-knows"));
+        assert!(
+            ids("rancher", "nobody-knows")
+                .unwrap_err()
+                .to_string()
+                .contains("nobody-knows")
+        );
     }
 
     #[test]

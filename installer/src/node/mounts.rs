@@ -8,7 +8,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+};
+
+use super::files;
 
 /// Which file system, with which options.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +32,14 @@ pub const DATA_ONLY: MountFlags = MountFlags::NOSUID
 
 /// Mounts `source` on `target`, which is created when it is not there.
 pub fn attach(source: &Path, target: &Path, kind: Kind) -> anyhow::Result<()> {
-    let doing = || format!("mounting {} ({}) on {}", source.display(), kind.fstype, target.display());
+    let doing = || {
+        format!(
+            "mounting {} ({}) on {}",
+            source.display(),
+            kind.fstype,
+            target.display()
+        )
+    };
     if !target.is_dir() {
         fs::create_dir_all(target).with_context(doing)?;
     }
@@ -57,7 +68,8 @@ pub fn overlay_etc() -> anyhow::Result<()> {
     private_dir(top)?;
     for name in ["upper", "work"] {
         let dir = top.join(name);
-        fs::create_dir_all(&dir).with_context(|| format!("creating the folder {}", dir.display()))?;
+        fs::create_dir_all(&dir)
+            .with_context(|| format!("creating the folder {}", dir.display()))?;
     }
     let kind = Kind {
         fstype: "overlay",
@@ -67,6 +79,11 @@ pub fn overlay_etc() -> anyhow::Result<()> {
     attach(Path::new("overlay"), Path::new("/etc"), kind)
 }
 
+/// A path as PID 1 sees it. What is mounted there stays when the helpers go.
+pub fn of_pid_1(path: &str) -> PathBuf {
+    files::under(Path::new("/proc/1/root"), path)
+}
+
 /// Mounts that are taken away when this goes out of scope, the last one first.
 #[derive(Debug, Default)]
 pub struct Helper {
@@ -74,17 +91,22 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// In a new root of which nothing is mounted yet: `/proc`, and PID 1's own `/dev`, `/sys`
-    /// and `/run`.
+    /// In a new root of which nothing is mounted yet: `/proc`, and PID 1's own `/dev` and `/run`.
+    /// They are private, so that taking them away takes nothing from PID 1.
     pub fn of_new_root() -> anyhow::Result<Self> {
         let mut helper = Self::default();
-        let kind = Kind { fstype: "proc", flags: DATA_ONLY, options: "" };
+        let kind = Kind {
+            fstype: "proc",
+            flags: DATA_ONLY,
+            options: "",
+        };
         attach(Path::new("proc"), Path::new("/proc"), kind)?;
         helper.targets.push("/proc".into());
-        for dir in ["/dev", "/sys", "/run"] {
-            let source = Path::new("/proc/1/root").join(dir.trim_start_matches('/'));
-            mount_bind_recursive(&source, dir).with_context(|| format!("mounting {dir} into the new root"))?;
+        for dir in ["/dev", "/run"] {
+            bind(&of_pid_1(dir), Path::new(dir))?;
             helper.targets.push(dir.into());
+            mount_change(dir, MountPropagationFlags::PRIVATE)
+                .with_context(|| format!("making the mount on {dir} private"))?;
         }
         Ok(helper)
     }
@@ -101,7 +123,7 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         for target in self.targets.drain(..).rev() {
-            // /dev and /sys came with mounts of their own below them.
+            // Whoever still has a file open there keeps it.
             if let Err(e) = unmount(&target, UnmountFlags::DETACH) {
                 tracing::warn!("unmounting {}: {e}", target.display());
             }

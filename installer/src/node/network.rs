@@ -33,25 +33,40 @@ pub fn render_network(management: &Management, dns: &[IpAddr]) -> Vec<NodeFile> 
     }
     let members: Vec<String> = match management.nics.as_slice() {
         [] => vec![EVERY_WIRED_NIC.to_owned()],
-        nics => nics.iter().map(|nic| render_match(Some(nic), NicUse::Bonded)).collect(),
+        nics => nics
+            .iter()
+            .map(|nic| render_match(Some(nic), NicUse::Bonded))
+            .collect(),
     };
     let mut files: Vec<NodeFile> = members
         .iter()
         .enumerate()
         .map(|(i, wanted)| {
             let path = format!("/etc/systemd/network/10-{BOND}-{i}.network");
-            NodeFile::text(&path, format!("[Match]\n{wanted}\n{link}[Network]\nBond={BOND}\n"))
+            NodeFile::text(
+                &path,
+                format!("[Match]\n{wanted}\n{link}[Network]\nBond={BOND}\n"),
+            )
         })
         .collect();
     let netdev = format!(
         "[NetDev]\nName={BOND}\nKind=bond\n# The first member's, so that DHCP servers know the node.\nMACAddress=none\n\n\
          [Bond]\nMode=active-backup\nMIIMonitorSec=100ms\n"
     );
-    files.push(NodeFile::text(&format!("/etc/systemd/network/10-{BOND}.netdev"), netdev));
+    files.push(NodeFile::text(
+        &format!("/etc/systemd/network/10-{BOND}.netdev"),
+        netdev,
+    ));
     let no_new_mac = format!("[Match]\nOriginalName={BOND}\n\n[Link]\nMACAddressPolicy=none\n");
-    files.push(NodeFile::text(&format!("/etc/systemd/network/10-{BOND}.link"), no_new_mac));
+    files.push(NodeFile::text(
+        &format!("/etc/systemd/network/10-{BOND}.link"),
+        no_new_mac,
+    ));
     let text = format!("[Match]\nName={BOND}\n\n{link}{address}");
-    files.push(NodeFile::text(&format!("/etc/systemd/network/20-{BOND}.network"), text));
+    files.push(NodeFile::text(
+        &format!("/etc/systemd/network/20-{BOND}.network"),
+        text,
+    ));
     files
 }
 
@@ -67,7 +82,9 @@ fn render_match(nic: Option<&NicSelector>, usage: NicUse) -> String {
     match nic {
         None => EVERY_WIRED_NIC.to_owned(),
         Some(NicSelector::Name(name)) => format!("Name={name}\n"),
-        Some(NicSelector::Mac(mac)) if usage == NicUse::Bonded => format!("PermanentMACAddress={mac}\nKind=!*\n"),
+        Some(NicSelector::Mac(mac)) if usage == NicUse::Bonded => {
+            format!("PermanentMACAddress={mac}\nKind=!*\n")
+        }
         Some(NicSelector::Mac(mac)) => format!("MACAddress={mac}\nKind=!*\n"),
     }
 }

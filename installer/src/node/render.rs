@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use uuid::Uuid;
+
 use crate::config::{Config, Ipv4Method, Management, Mode, Os, Sizes, Storage};
 
 use super::accounts::{self, Accounts};
@@ -15,6 +17,8 @@ use super::network;
 pub const SSH_KEYS_DIR: &str = "/var/lib/harrow/ssh";
 /// Where Longhorn's data is mounted.
 pub const DATA_DIR: &str = "/var/lib/longhorn";
+/// Namespace of the ids that storage networks see.
+const STORAGE_IDS: Uuid = Uuid::from_u128(0x6b0f_2d0e_7a51_4c39_9c7d_0d6a_54c2_e8b1);
 /// Name of the live system.
 const LIVE_HOSTNAME: &str = "harrow-live";
 
@@ -75,24 +79,30 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
 /// What makes this machine itself on the network and on its storage networks.
 fn render_identity(name: &str, machine_id: &str) -> Vec<NodeFile> {
     let short = name.split('.').next().unwrap_or(name);
-    let names = if short == name { name.to_owned() } else { format!("{name} {short}") };
-    let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n");
-    let uuid = as_uuid(machine_id);
-    let iqn = format!("InitiatorName=iqn.2026-01.io.harrow:{machine_id}\n");
+    let names = if short == name {
+        name.to_owned()
+    } else {
+        format!("{name} {short}")
+    };
+    let hosts = format!(
+        "127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
+    );
+    // Derived, as machine-id(5) wants its own kept from networks.
+    let uuid = Uuid::new_v5(&STORAGE_IDS, machine_id.as_bytes());
+    let simple = uuid.simple().to_string();
+    let short_id = simple.get(..12).unwrap_or(&simple);
+    let iqn = format!("InitiatorName=iqn.1993-08.org.debian:01:{short_id}\n");
     vec![
         NodeFile::text("/etc/hostname", format!("{name}\n")),
         NodeFile::text("/etc/hosts", hosts),
         NodeFile::with_mode("/etc/machine-id", format!("{machine_id}\n"), 0o444),
         NodeFile::with_mode("/etc/iscsi/initiatorname.iscsi", iqn, 0o600),
         NodeFile::text("/etc/nvme/hostid", format!("{uuid}\n")),
-        NodeFile::text("/etc/nvme/hostnqn", format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}\n")),
+        NodeFile::text(
+            "/etc/nvme/hostnqn",
+            format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}\n"),
+        ),
     ]
-}
-
-/// A machine id written as a UUID.
-fn as_uuid(machine_id: &str) -> String {
-    let part = |from: usize, to: usize| machine_id.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
 fn render_sshd(os: &Os) -> NodeFile {
@@ -137,7 +147,10 @@ fn render_os(os: &Os) -> Vec<NodeFile> {
     }
     if !os.modules.is_empty() {
         let text: String = os.modules.iter().map(|m| format!("{m}\n")).collect();
-        files.push(NodeFile::text("/etc/modules-load.d/90-harrow-config.conf", text));
+        files.push(NodeFile::text(
+            "/etc/modules-load.d/90-harrow-config.conf",
+            text,
+        ));
     }
     files
 }
@@ -170,7 +183,9 @@ fn escape_path(path: &str) -> String {
         match byte {
             b'/' => out.push('-'),
             b'.' if i == 0 => out.push_str("\\x2e"),
-            b if b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b':' => out.push(char::from(b)),
+            b if b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b':' => {
+                out.push(char::from(b))
+            }
             // Writing to a String can't fail.
             b => drop(write!(out, "\\x{b:02x}")),
         }
@@ -186,7 +201,10 @@ pub fn render_live(machine_id: &str, remote_config: bool) -> Vec<NodeFile> {
     for unit in ["getty@.service", "serial-getty@.service"] {
         let text = "# Whoever is at the console of a live system owns the machine anyway.\n\
                     [Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noreset --noclear - ${TERM}\n";
-        files.push(NodeFile::text(&format!("/etc/systemd/system/{unit}.d/10-harrow-live.conf"), text));
+        files.push(NodeFile::text(
+            &format!("/etc/systemd/system/{unit}.d/10-harrow-live.conf"),
+            text,
+        ));
     }
     if remote_config {
         files.push(NodeFile::text(
@@ -238,15 +256,13 @@ mod tests {
         // From `systemd-escape --path`.
         for (path, name) in [
             ("/var/lib/longhorn", "var-lib-longhorn"),
-            ("/dev/disk/by-partuuid/aa-bb", r"dev-disk-by\x2dpartuuid-aa\x2dbb"),
+            (
+                "/dev/disk/by-partuuid/aa-bb",
+                r"dev-disk-by\x2dpartuuid-aa\x2dbb",
+            ),
             ("/.a/b c", r"\x2ea-b\x20c"),
         ] {
             assert_eq!(escape_path(path), name);
         }
-    }
-
-    #[test]
-    fn a_machine_id_is_a_uuid_too() {
-        assert_eq!(as_uuid("0123456789abcdef0123456789abcdef"), "01234567-89ab-cdef-0123-456789abcdef");
     }
 }

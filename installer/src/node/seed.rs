@@ -20,7 +20,12 @@ pub enum Existing {
 
 /// Copies files, folders and symlinks; `skip` says which paths, relative to the top, are left
 /// out with all that is in them.
-pub fn copy(from: &Path, to: &Path, existing: Existing, skip: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
+pub fn copy(
+    from: &Path,
+    to: &Path,
+    existing: Existing,
+    skip: &dyn Fn(&Path) -> bool,
+) -> anyhow::Result<()> {
     copy_dir(from, to, Path::new(""), existing, skip)
 }
 
@@ -32,7 +37,8 @@ fn copy_dir(
     skip: &dyn Fn(&Path) -> bool,
 ) -> anyhow::Result<()> {
     let source = from.join(below);
-    let entries = fs::read_dir(&source).with_context(|| format!("reading the folder {}", source.display()))?;
+    let entries = fs::read_dir(&source)
+        .with_context(|| format!("reading the folder {}", source.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("reading the folder {}", source.display()))?;
         let path = below.join(entry.file_name());
@@ -64,7 +70,8 @@ fn copy_entry(from: &Path, to: &Path, path: &Path, existing: Existing) -> anyhow
         std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
     } else if kind.is_file() {
         fs::copy(&source, &target)?;
-    } else if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+    } else if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device()
+    {
         return Ok(());
     }
     std::os::unix::fs::lchown(&target, Some(meta.uid()), Some(meta.gid()))?;
@@ -76,7 +83,13 @@ fn copy_entry(from: &Path, to: &Path, path: &Path, existing: Existing) -> anyhow
 
 /// Gives `to` the owner and mode of `from`.
 pub fn copy_attributes(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let doing = || format!("giving {} the owner and mode of {}", to.display(), from.display());
+    let doing = || {
+        format!(
+            "giving {} the owner and mode of {}",
+            to.display(),
+            from.display()
+        )
+    };
     let meta = from.metadata().with_context(doing)?;
     std::os::unix::fs::chown(to, Some(meta.uid()), Some(meta.gid())).with_context(doing)?;
     fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777)).with_context(doing)
@@ -102,8 +115,14 @@ mod tests {
         copy(&from, &to, Existing::Keep, &skip).unwrap();
         assert_eq!(fs::read_to_string(to.join("lib/kept")).unwrap(), "node");
         assert_eq!(fs::read_to_string(to.join("lib/a/new")).unwrap(), "image");
-        assert_eq!(to.join("lib/a/new").metadata().unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(fs::read_link(to.join("lock")).unwrap(), Path::new("/run/lock"));
+        assert_eq!(
+            to.join("lib/a/new").metadata().unwrap().mode() & 0o7777,
+            0o600
+        );
+        assert_eq!(
+            fs::read_link(to.join("lock")).unwrap(),
+            Path::new("/run/lock")
+        );
         assert!(!to.join("cache").exists());
         copy(&from, &to, Existing::Replace, &skip).unwrap();
         assert_eq!(fs::read_to_string(to.join("lib/kept")).unwrap(), "image");
