@@ -6,6 +6,7 @@
 //! on a [`stage::Stage`], which keeps the times, and the evidence when it fails.
 
 pub mod accel;
+pub mod boot;
 pub mod boot_sector;
 pub mod console;
 pub mod firmware;

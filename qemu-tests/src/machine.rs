@@ -107,7 +107,7 @@ impl Drive {
     }
 }
 
-/// The sockets and files of a running machine.
+/// How the harness talks to a running machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Channels<'a> {
     /// Socket of the serial console.
@@ -116,6 +116,29 @@ pub struct Channels<'a> {
     pub serial_log: &'a Path,
     /// Socket of QMP.
     pub qmp: &'a Path,
+}
+
+impl Channels<'_> {
+    /// QEMU's arguments. The machine waits for QMP `cont` before it runs.
+    pub fn render_args(&self) -> Vec<String> {
+        let serial = format!(
+            "socket,id=serial,server=on,wait=off,path={},logfile={}",
+            self.serial.display(),
+            self.serial_log.display()
+        );
+        let qmp = format!("unix:{},server=on,wait=off", self.qmp.display());
+        [
+            "-S",
+            "-chardev",
+            &serial,
+            "-serial",
+            "chardev:serial",
+            "-qmp",
+            &qmp,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
 }
 
 impl Machine {
@@ -146,21 +169,14 @@ impl Machine {
         self
     }
 
-    /// QEMU's arguments, `firmware` being what [`Firmware::prepare`] gave. The machine waits
-    /// for QMP `cont` before it runs.
-    pub fn render_args(
-        &self,
-        accel: Accel,
-        firmware: &[String],
-        channels: Channels,
-    ) -> Vec<String> {
+    /// QEMU's arguments, without a console; `firmware` is what [`Firmware::prepare`] gave.
+    pub fn render_args(&self, accel: Accel, firmware: &[String]) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|&word| word.to_owned()));
         add(&[
             "-name",
             &self.name,
             "-nodefaults",
-            "-S",
             "-display",
             "none",
             "-vga",
@@ -173,20 +189,7 @@ impl Machine {
             "-smp",
             &self.cpus.to_string(),
         ]);
-        add(&[
-            "-chardev",
-            &format!(
-                "socket,id=serial,server=on,wait=off,path={},logfile={}",
-                channels.serial.display(),
-                channels.serial_log.display()
-            ),
-            "-serial",
-            "chardev:serial",
-            "-qmp",
-            &format!("unix:{},server=on,wait=off", channels.qmp.display()),
-            "-device",
-            "virtio-rng-pci",
-        ]);
+        add(&["-device", "virtio-rng-pci"]);
         if self.drives.iter().any(|drive| drive.kind == DriveKind::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
         }
@@ -213,13 +216,8 @@ mod tests {
     use super::*;
 
     fn render(machine: &Machine) -> String {
-        let channels = Channels {
-            serial: Path::new("/s"),
-            serial_log: Path::new("/l"),
-            qmp: Path::new("/q"),
-        };
         machine
-            .render_args(Accel::Tcg, &["-machine".into(), "q35".into()], channels)
+            .render_args(Accel::Tcg, &["-machine".into(), "q35".into()])
             .join(" ")
     }
 

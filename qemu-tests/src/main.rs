@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use qemu_tests::accel::Accel;
+use qemu_tests::boot;
 use qemu_tests::report::render_figures;
 use qemu_tests::scenarios::{ALL, Scenario};
 use qemu_tests::stage::{Figure, Settings, Stage};
@@ -31,15 +32,26 @@ enum Command {
     Accel,
     /// Run scenarios.
     Run {
-        /// The ISO under test; the newest of the folder `out` when absent.
-        #[arg(long)]
-        iso: Option<PathBuf>,
-        /// Where the logs go, and on failure the disks.
-        #[arg(long, default_value = "out/qemu-tests")]
-        out: PathBuf,
+        #[command(flatten)]
+        place: Place,
         /// Which ones; all when absent.
         scenarios: Vec<String>,
     },
+    /// Boot the ISO with an empty disk on this terminal, for a person.
+    Boot {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Args)]
+struct Place {
+    /// Folder of `make iso`; logs go to its subfolder qemu-tests, and on failure the disks.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// The ISO under test; the newest in the folder when absent.
+    #[arg(long)]
+    iso: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -64,22 +76,28 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             println!("{}", Accel::detect()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run {
-            iso,
-            out,
-            scenarios,
-        } => {
+        Command::Run { place, scenarios } => {
             let scenarios = select(&scenarios)?;
-            check_tools()?;
-            let settings = Settings {
-                iso: iso.map_or_else(|| newest_iso(Path::new("out")), |iso| Ok(Some(iso)))?,
-                out,
-                accel: Accel::detect()?,
-                when_failed: when_failed(),
-            };
-            run_all(&settings, &scenarios)
+            run_all(&settings(place)?, &scenarios)
+        }
+        Command::Boot { place } => {
+            boot::run(&mut Stage::new(settings(place)?, "boot")?)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn settings(place: Place) -> anyhow::Result<Settings> {
+    check_tools()?;
+    Ok(Settings {
+        iso: match place.iso {
+            Some(iso) => Some(iso),
+            None => newest_iso(&place.out)?,
+        },
+        out: place.out.join("qemu-tests"),
+        accel: Accel::detect()?,
+        when_failed: when_failed(),
+    })
 }
 
 #[allow(clippy::disallowed_methods)] // main reads the environment

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use harrow::sys::wait;
 
 use crate::accel::Accel;
 use crate::machine::Machine;
@@ -16,13 +17,20 @@ use crate::vm::{Vm, WhenDropped};
 /// The user of a node.
 const USER: &str = "rancher";
 
+/// How long a failed guest may go on speaking, and how much of it is shown.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+const TAIL: usize = 20;
+
 /// What is taken from a node over ssh after a failure.
 const EVIDENCE: [(&str, &str); 2] = [
     (
         "journal.txt",
         "sudo journalctl -b --no-pager -o short-monotonic",
     ),
-    ("install-report.json", "sudo cat /oem/install-report.json"),
+    (
+        "install-report.json",
+        "sudo sh -c 'cat /run/harrow/oem/report.json || cat /run/harrow/report.json'",
+    ),
 ];
 
 /// What is the same for all scenarios of a run.
@@ -184,6 +192,9 @@ impl Stage {
     pub fn collect_evidence(&mut self) {
         println!("  evidence: {}", self.folder.display());
         let Some(vm) = &self.vm else { return };
+        // A guest in trouble says what went wrong after it said that something did.
+        wait::pause_for(LAST_WORDS);
+        println!("    the console's last lines:\n{}", vm.console.tail(TAIL));
         let screen = self.folder.join("screen.txt");
         if std::fs::write(&screen, vm.console.screen()).is_ok() {
             println!("    {}", screen.display());

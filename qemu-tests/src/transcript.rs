@@ -20,6 +20,8 @@ const FATAL: &[&str] = &[
     "oom-kill:",
     "is corrupted", // dm-verity: "device-mapper: verity: 254:3: data block 7 is corrupted"
     "harrow: install failed",
+    "so nothing is installed",
+    "harrow: BOOT FAILED",
 ];
 
 /// Texts that are fatal at the start of a line: GRUB's errors.
@@ -110,7 +112,7 @@ impl Transcript {
         found
     }
 
-    /// The last `count` lines, to show in an error.
+    /// The last `count` lines.
     pub fn tail(&self, count: usize) -> String {
         let lines: Vec<&str> = self.sheet.text.lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")

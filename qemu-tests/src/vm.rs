@@ -86,7 +86,8 @@ impl Vm {
             serial_log: &logs.join("serial.raw"),
             qmp: &qmp,
         };
-        let args = machine.render_args(accel, &machine.firmware.prepare(folder)?, channels);
+        let mut args = machine.render_args(accel, &machine.firmware.prepare(folder)?);
+        args.extend(channels.render_args());
         let mut process = Process {
             child: spawn(args, logs, when_dropped)?,
             sockets,
@@ -119,9 +120,8 @@ impl Vm {
             }
             if Instant::now() >= deadline {
                 bail!(
-                    "waited {} s for the machine to reset, in vain; the console's last lines:\n{}",
-                    limit.as_secs(),
-                    self.console.tail()
+                    "waited {} s for the machine to reset, in vain",
+                    limit.as_secs()
                 );
             }
             wait::pause_for(POLL);

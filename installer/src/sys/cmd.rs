@@ -181,6 +181,18 @@ impl Cmd {
         })
     }
 
+    /// Runs the program to its end on this process's own terminal; a non-zero exit is an error.
+    pub fn attach(self) -> anyhow::Result<()> {
+        let status = self
+            .start(Stdio::inherit(), Stdio::inherit(), Stdio::inherit())?
+            .wait()
+            .with_context(|| format!("waiting for {self}"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(anyhow!("{self}\n  failed: {status}"))
+    }
+
     /// Starts the program with its stdin and stdout as pipes and its stderr in a file of its
     /// own, for streaming through it. End it with [`Running::finish`].
     pub fn stream(self) -> anyhow::Result<Running> {

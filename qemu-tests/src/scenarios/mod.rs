@@ -1,6 +1,7 @@
 //! The scenarios: what is booted, and what must come of it.
 
 mod bios_cd;
+mod file_target;
 mod install;
 mod self_test;
 mod uefi_secureboot_usb;
@@ -23,6 +24,11 @@ pub const ALL: &[Scenario] = &[
         name: "self-test",
         about: "the harness itself: firmware, console, keys, reset and power, without an ISO",
         run: self_test::run,
+    },
+    Scenario {
+        name: "file-target",
+        about: "the ISO's image installed onto a plain file, no machine needed",
+        run: file_target::run,
     },
     Scenario {
         name: "bios-cd",

@@ -1,0 +1,44 @@
+//! The image beside the ISO, installed onto a plain file by the library, as an ordinary user
+//! does it with `harrow install --device disk.img --size 300G`, and judged.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use harrow::install::run::{Options, prepare, read_config, run as install};
+use harrow::sys::console::Printer;
+
+use crate::node::NodeSpec;
+use crate::stage::Stage;
+
+use super::install::judge;
+
+/// Size of the disk.
+const DISK_SIZE: u64 = 300 << 30;
+
+/// Plays it.
+pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
+    let disk = stage.bulky_file("disk.img");
+    let spec = NodeSpec {
+        hostname: "harrow-file".into(),
+        public_key: stage.ssh.public_key()?,
+        device: "/dev/vda".into(),
+        poweroff: false,
+    };
+    let config = stage.folder.join("config.yaml");
+    std::fs::write(&config, spec.render_config())
+        .with_context(|| format!("writing {}", config.display()))?;
+    let options = Options {
+        image: Some(stage.iso()?.with_file_name("image")),
+        device: Some(disk.clone()),
+        size: Some(DISK_SIZE),
+        report: Some(stage.folder.join("install-report.json")),
+        ..Options::default()
+    };
+    let start = Instant::now();
+    let prepared = prepare(&read_config(&config)?, &options)?;
+    let printer = Printer::stdout();
+    install(&prepared, &options, &printer)?;
+    printer.finish();
+    stage.measure("install onto a file", start.elapsed(), None);
+    judge(stage, &disk)
+}
