@@ -65,14 +65,14 @@ pub fn extract(disk: &Path, start: u64, size: u64, to: &Path) -> anyhow::Result<
         let mut from = from.take(size);
         let mut out = File::create(to)?;
         out.set_len(size)?;
-        let mut buffer = vec![0; CHUNK];
+        let (mut buffer, zeros) = (vec![0; CHUNK], vec![0; CHUNK]);
         let mut at = 0;
         while at < size {
             let count = from.read(&mut buffer)?;
             if count == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
-            if buffer[..count].iter().any(|&byte| byte != 0) {
+            if buffer[..count] != zeros[..count] {
                 out.seek(SeekFrom::Start(at))?;
                 out.write_all(&buffer[..count])?;
             }

@@ -1,13 +1,18 @@
 //! The image beside the ISO, installed onto a plain file by the library, as an ordinary user
-//! does it with `harrow install --device disk.img --size 300G`, and judged.
+//! does it with `harrow install --device disk.img --size 300G`, and judged. Then a byte of the
+//! system is changed, to see that the judge notices.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use harrow::install::run::{Options, prepare, read_config, run as install};
 use harrow::sys::console::Printer;
 
 use crate::node::NodeSpec;
+use crate::partitions::read_partitions;
 use crate::stage::Stage;
 
 use super::install::judge;
@@ -40,5 +45,26 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     install(&prepared, &options, &printer)?;
     printer.finish();
     stage.measure("install onto a file", start.elapsed(), None);
-    judge(stage, &disk)
+    judge(stage, &disk)?;
+    spoil(&disk).with_context(|| format!("changing a byte of {}", disk.display()))?;
+    match judge(stage, &disk) {
+        Err(error) if format!("{error:#}").contains("slot A has the sha256") => {}
+        other => bail!("the judge did not notice a changed byte of slot A: {other:?}"),
+    }
+    println!("  a changed byte of slot A is noticed");
+    Ok(())
+}
+
+/// Inverts a byte of slot A, 1 MiB into it.
+fn spoil(disk: &Path) -> anyhow::Result<()> {
+    let partitions = read_partitions(disk)?;
+    let slot = partitions
+        .iter()
+        .find(|found| found.name == "harrow-slot-a");
+    let at = slot.context("no slot A")?.start + (1 << 20);
+    let file = File::options().read(true).write(true).open(disk)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[!byte[0]], at)?;
+    Ok(())
 }
