@@ -95,14 +95,11 @@ pub fn flavor_name(flavor: Flavor) -> &'static str {
     }
 }
 
-/// The command that boots an ISO in QEMU, in this terminal; KVM is used where it works.
+/// The command that boots an ISO in QEMU, in this terminal. Without KVM, because a machine
+/// can have its device and yet not run with it; there, `-enable-kvm` can be added.
 pub fn qemu_line(iso: &Path) -> String {
     Cmd::new("qemu-system-x86_64")
         .args([
-            "-accel",
-            "kvm",
-            "-accel",
-            "tcg",
             "-cpu",
             "max",
             "-smp",

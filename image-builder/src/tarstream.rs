@@ -157,15 +157,15 @@ mod tests {
         let mut header = Header::new_ustar();
         header.set_size(3);
         header.set_mode(0o755);
+        let mut empty = Header::new_gnu();
+        empty.set_size(0);
         input
             .append_pax_extensions([("SCHILY.xattr.security.capability", &b"\x01\0\0\x02"[..])])
             .unwrap();
         input
             .append_data(&mut header.clone(), "ping", &b"abc"[..])
             .unwrap();
-        input
-            .append_data(&mut Header::new_gnu(), &long, &b""[..])
-            .unwrap();
+        input.append_data(&mut empty, &long, &b""[..]).unwrap();
         input.append_data(&mut header, "drop", &b"xyz"[..]).unwrap();
         let input = input.into_inner().unwrap();
 
