@@ -9,6 +9,7 @@ use harrow::failure::{Failure, Kind};
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Found};
 use harrow::node::apply::{self, ApplyOptions};
+use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::Printer;
@@ -38,6 +39,8 @@ enum Verb {
     Plan(PlanArgs),
     /// Configure this machine from its config (runs by itself at every boot)
     Apply(ApplyArgs),
+    /// Compare this running node with its config, and change nothing
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -91,6 +94,13 @@ struct ApplyArgs {
     initrd: bool,
 }
 
+#[derive(Debug, ClapArgs)]
+struct VerifyArgs {
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 fn exit_codes() -> String {
     let mut text = String::from(
         "Exit codes:\n   0  done\n   1  a bug in harrow\n   2  wrong use of the command line\n",
@@ -124,6 +134,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Apply(args) => apply::run(&ApplyOptions {
             initrd: args.initrd,
         }),
+        Verb::Verify(args) => verify_node(&args),
         Verb::Plan(args) => {
             let (prepared, _) = prepare(&args.config, &args.what)?;
             if args.json {
@@ -135,6 +146,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn verify_node(args: &VerifyArgs) -> anyhow::Result<()> {
+    let report = verify::run(&VerifyOptions)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report);
+        println!("{}", json.context("writing the report")?);
+    } else {
+        println!("{report}");
+    }
+    if report.is_ok() {
+        return Ok(());
+    }
+    Err(Failure::error(
+        Kind::NodeDiffers,
+        "this node differs from its config",
+        "a reboot applies the config again; what still differs then is said on the console",
+    ))
 }
 
 /// Everything goes into the log file; without one, warnings go to stderr.

@@ -39,7 +39,7 @@ const MACHINE_ID: &str = "/var/lib/harrow/machine-id";
 /// Root hash of the image whose `/var` was copied last.
 const SEEDED: &str = "/var/lib/harrow/seeded";
 /// The image without anything mounted over it.
-const IMAGE: &str = "/run/harrow/image";
+pub const IMAGE: &str = "/run/harrow/image";
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default)]

@@ -92,7 +92,6 @@ pub struct Helper {
 
 impl Helper {
     /// In a new root of which nothing is mounted yet: `/proc`, and PID 1's own `/dev` and `/run`.
-    /// They are private, so that taking them away takes nothing from PID 1.
     pub fn of_new_root() -> anyhow::Result<Self> {
         let mut helper = Self::default();
         let kind = Kind {
@@ -103,10 +102,7 @@ impl Helper {
         attach(Path::new("proc"), Path::new("/proc"), kind)?;
         helper.targets.push("/proc".into());
         for dir in ["/dev", "/run"] {
-            bind(&of_pid_1(dir), Path::new(dir))?;
-            helper.targets.push(dir.into());
-            mount_change(dir, MountPropagationFlags::PRIVATE)
-                .with_context(|| format!("making the mount on {dir} private"))?;
+            helper.show(&of_pid_1(dir), Path::new(dir))?;
         }
         Ok(helper)
     }
@@ -114,9 +110,16 @@ impl Helper {
     /// Shows the image alone, without what is mounted over it, at `target`.
     pub fn image(&mut self, target: &Path) -> anyhow::Result<()> {
         private_dir(target)?;
-        bind(Path::new("/"), target)?;
+        self.show(Path::new("/"), target)
+    }
+
+    /// A bind mount that is nobody's peer: what is mounted or unmounted in the one place later
+    /// does not happen in the other.
+    fn show(&mut self, source: &Path, target: &Path) -> anyhow::Result<()> {
+        bind(source, target)?;
         self.targets.push(target.to_owned());
-        Ok(())
+        mount_change(target, MountPropagationFlags::PRIVATE)
+            .with_context(|| format!("making the mount on {} private", target.display()))
     }
 }
 

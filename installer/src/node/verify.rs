@@ -1,1 +1,0 @@
-//! Compares the running node with its config.

@@ -1,0 +1,108 @@
+//! Services and the clock.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::sys::cmd::Cmd;
+
+use super::super::render::SSH_KEYS_DIR;
+use super::{Check, Node};
+
+/// All checks of this group.
+pub fn check(node: &Node) -> Vec<Check> {
+    vec![
+        check_units(),
+        check_ssh_keys(),
+        check_ntp(node),
+        check_clock(),
+    ]
+}
+
+/// A unit as `systemctl --output=json` has it.
+#[derive(Debug, Deserialize)]
+struct Unit {
+    unit: String,
+}
+
+fn check_units() -> Check {
+    let look = || {
+        let command =
+            Cmd::new("systemctl").args(["list-units", "--failed", "--all", "--output=json"]);
+        let failed = parse_units(&command.run()?.stdout)?;
+        let actual = if failed.is_empty() {
+            "none".to_owned()
+        } else {
+            failed.join(", ")
+        };
+        Ok((failed.is_empty(), actual))
+    };
+    Check::tried("failed units", "none", look())
+}
+
+fn parse_units(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
+    let units: Vec<Unit> =
+        serde_json::from_slice(bytes).context("reading the output of systemctl")?;
+    Ok(units.into_iter().map(|u| u.unit).collect())
+}
+
+/// Host keys lie on VAR and nowhere else.
+fn check_ssh_keys() -> Check {
+    let names = ["ssh_host_ed25519_key", "ssh_host_ecdsa_key"];
+    let kept = names
+        .iter()
+        .all(|n| Path::new(SSH_KEYS_DIR).join(n).is_file());
+    let baked = names.iter().any(|n| Path::new("/etc/ssh").join(n).exists());
+    let actual = match (kept, baked) {
+        (true, false) => "on VAR alone",
+        (false, _) => "missing on VAR",
+        (true, true) => "in /etc too",
+    };
+    Check::equal("ssh host keys", "on VAR alone", actual)
+}
+
+fn check_ntp(node: &Node) -> Check {
+    let wanted = &node.config.os.ntp;
+    if wanted.is_empty() {
+        return Check::skipped("ntp", "no server is configured");
+    }
+    let look = || {
+        let command = Cmd::new("timedatectl").args([
+            "show-timesync",
+            "--property=SystemNTPServers",
+            "--value",
+        ]);
+        let actual = command.run()?.text().trim().to_owned();
+        Ok((actual == wanted.join(" "), actual))
+    };
+    Check::tried("ntp", &wanted.join(" "), look())
+}
+
+/// No clock of a node can be older than its image; whether NTP was reached is only told.
+fn check_clock() -> Check {
+    let floor = Path::new("/usr/bin/harrow")
+        .metadata()
+        .and_then(|m| m.modified());
+    if floor.is_ok_and(|floor| SystemTime::now() < floor) {
+        return Check::holds("clock", false, "not before the image was built", "earlier");
+    }
+    if Path::new("/run/systemd/timesync/synchronized").exists() {
+        return Check::equal("clock", "synchronised", "synchronised");
+    }
+    Check::skipped("clock", "no NTP server has answered yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_units() {
+        let saved = br#"[{"unit":"a.service","load":"loaded","active":"failed","sub":"failed","description":"A"}]"#;
+        assert_eq!(parse_units(saved).unwrap(), ["a.service"]);
+        assert!(parse_units(b"[]").unwrap().is_empty());
+        assert!(parse_units(b"").is_err());
+    }
+}
