@@ -49,18 +49,10 @@ pub struct Base {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dracut {
-    /// dracut modules that are added.
-    #[serde(default)]
-    pub add_modules: Vec<String>,
-    /// dracut modules that are left out.
-    #[serde(default)]
-    pub omit_modules: Vec<String>,
-    /// Kernel modules that are added.
-    #[serde(default)]
-    pub add_drivers: Vec<String>,
-    /// Kernel modules that are left out (regular expressions).
-    #[serde(default)]
-    pub omit_drivers: Vec<String>,
+    /// dracut modules, and with what they need themselves no others.
+    pub modules: Vec<String>,
+    /// Kernel modules, and with what they need themselves no others; `=drivers/ata` is a folder.
+    pub drivers: Vec<String>,
     /// More files of the base for the initrd.
     #[serde(default)]
     pub install_items: Vec<String>,
@@ -167,12 +159,10 @@ impl Base {
 }
 
 impl Dracut {
-    fn lists(&self) -> [(&'static str, &Vec<String>); 5] {
+    fn lists(&self) -> [(&'static str, &Vec<String>); 3] {
         [
-            ("dracut.add_modules", &self.add_modules),
-            ("dracut.omit_modules", &self.omit_modules),
-            ("dracut.add_drivers", &self.add_drivers),
-            ("dracut.omit_drivers", &self.omit_drivers),
+            ("dracut.modules", &self.modules),
+            ("dracut.drivers", &self.drivers),
             ("dracut.install_items", &self.install_items),
         ]
     }
@@ -185,10 +175,8 @@ impl Dracut {
         );
         conf.push_str(&format!("compress=\"{}\"\n", self.compress));
         for (key, values) in [
-            ("add_dracutmodules", &self.add_modules),
-            ("omit_dracutmodules", &self.omit_modules),
-            ("add_drivers", &self.add_drivers),
-            ("omit_drivers", &self.omit_drivers),
+            ("dracutmodules", &self.modules),
+            ("drivers", &self.drivers),
             ("install_items", &self.install_items),
         ] {
             if !values.is_empty() {
@@ -244,7 +232,8 @@ components = ["main"]
 boot = ["linux-image-amd64", "dracut"]
 [dracut]
 compress = "zstd -15"
-omit_modules = ["lvm", "nfs"]
+modules = ["lvm", "nfs"]
+drivers = ["ext4"]
 [image]
 compression_level = 3
 [media]
@@ -261,11 +250,8 @@ volume_id = "HARROW"
     #[test]
     fn dracut_conf_has_only_what_was_said() {
         let conf = Recipe::parse(SMALL).unwrap().dracut.render_conf();
-        assert!(
-            conf.contains("omit_dracutmodules+=\" lvm nfs \"\n"),
-            "{conf}"
-        );
-        assert!(!conf.contains("add_drivers"), "{conf}");
+        assert!(conf.contains("dracutmodules+=\" lvm nfs \"\n"), "{conf}");
+        assert!(!conf.contains("install_items"), "{conf}");
     }
 
     #[test]
@@ -298,7 +284,7 @@ volume_id = "HARROW"
                 "\"HARROW\"\nkernel_args = [\"a b\"]",
                 "media.kernel_args",
             ),
-            ("\"lvm\"", "\"l'vm\"", "dracut.omit_modules"),
+            ("\"lvm\"", "\"l'vm\"", "dracut.modules"),
             ("zstd -15", "zstd $(id)", "dracut.compress"),
         ] {
             let text = SMALL.replacen(from, to, 1);

@@ -304,7 +304,7 @@ mod tests {
                     .or_default()
                     .push("x".into())
             }),
-            key(|r| r.dracut.omit_modules.push("x".into())),
+            key(|r| r.dracut.modules.push("x".into())),
         ];
         let count = keys.len();
         keys.sort_unstable();
