@@ -109,7 +109,7 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
     }
     let accounts = accounts_of_image()?;
     let files = if params.live {
-        render::render_live(&machine_id, params.remote_config)
+        render::render_live(&machine_id)
     } else {
         render::render_node(&NodeInputs {
             config: &used,

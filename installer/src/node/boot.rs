@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::live::CONFIG_URL;
 use crate::sys::cmdline::Cmdline;
 
 /// What the boot chain said on the kernel's command line.
@@ -24,8 +23,6 @@ pub struct BootParams {
     pub data: Option<PathBuf>,
     /// dm-verity root hash in hex.
     pub root_hash: Option<String>,
-    /// The config of an install has to be fetched from the network.
-    pub remote_config: bool,
 }
 
 impl BootParams {
@@ -34,7 +31,6 @@ impl BootParams {
     pub fn parse(cmdline: &str) -> Self {
         let words = Cmdline::parse(cmdline);
         let partition = |key: &str| words.get(key).and_then(device);
-        let url = |key: &str| words.get(key).is_some_and(|url| url.contains("://"));
         Self {
             live: words.get("harrow.boot.medium").is_some(),
             slot: words.get("harrow.boot.slot").map(str::to_owned),
@@ -42,7 +38,6 @@ impl BootParams {
             var: partition("harrow.boot.var"),
             data: partition("harrow.boot.data"),
             root_hash: words.get("roothash").map(str::to_owned),
-            remote_config: url(CONFIG_URL),
         }
     }
 
@@ -87,25 +82,14 @@ mod tests {
             var: Some("/dev/disk/by-partuuid/aa-02".into()),
             data: Some("/dev/vdb1".into()),
             root_hash: Some("ab12".into()),
-            remote_config: false,
         };
         assert_eq!(params, want);
     }
 
     #[test]
-    fn a_live_boot_may_need_the_network() {
-        for (arguments, remote) in [
-            ("", false),
-            ("harrow.install.config_url=http://10.0.0.1/a", true),
-            ("harrow.install.config_url=\"https://h/a b\"", true),
-            ("harrow.install.config_url=/harrow/site.yaml", false),
-            ("install.config_url=http://h/", false),
-        ] {
-            let line = format!("harrow.boot.medium=UUID=2026-01-01 {arguments}");
-            let params = BootParams::parse(&line);
-            assert!(params.live);
-            assert_eq!(params.remote_config, remote, "{arguments}");
-        }
+    fn a_medium_makes_it_live() {
+        assert!(BootParams::parse("harrow.boot.medium=UUID=2026-01-01").live);
+        assert!(!BootParams::parse("harrow.boot.slot=a").live);
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn escape_path(path: &str) -> String {
 }
 
 /// The live system: DHCP on every wired NIC, a root shell on the consoles, and the installer.
-pub fn render_live(machine_id: &str, remote_config: bool) -> Vec<NodeFile> {
+pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
     let config = fallback_config();
     let mut files = render_identity(LIVE_HOSTNAME, machine_id);
     files.extend(network::render_network(&config.management, &[]));
@@ -204,12 +204,6 @@ pub fn render_live(machine_id: &str, remote_config: bool) -> Vec<NodeFile> {
         files.push(NodeFile::text(
             &format!("/etc/systemd/system/{unit}.d/10-harrow-live.conf"),
             text,
-        ));
-    }
-    if remote_config {
-        files.push(NodeFile::text(
-            "/etc/systemd/system/harrow-install.service.d/10-harrow-live.conf",
-            "[Unit]\nWants=network-online.target\nAfter=network-online.target\n",
         ));
     }
     files
