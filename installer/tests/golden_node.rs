@@ -70,7 +70,7 @@ fn configs_render_to_their_files() {
 
 #[test]
 fn the_live_system_and_a_node_without_config() {
-    let live = render::render_live(MACHINE_ID, true);
+    let live = render::render_live(MACHINE_ID);
     check(&golden().join("live.txt"), &render_tree(&live));
     let files = render::render_node(&NodeInputs {
         config: &render::fallback_config(),
