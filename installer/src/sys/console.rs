@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -50,15 +50,7 @@ impl Printer {
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let mut writers: Vec<Box<dyn Write + Send>> = Vec::new();
         for name in active.split_whitespace() {
-            let flags = rustix::fs::OFlags::NOCTTY.bits() as i32;
-            let mut options = std::fs::File::options();
-            if let Ok(file) = options
-                .write(true)
-                .custom_flags(flags)
-                .open(Path::new("/dev").join(name))
-            {
-                writers.push(Box::new(Terminal(file)));
-            }
+            writers.push(Box::new(Terminal(Path::new("/dev").join(name))));
         }
         Self::new(writers)
     }
@@ -91,8 +83,9 @@ impl Lines {
     }
 }
 
-/// A terminal in whatever mode: lines end with a carriage return too, and carry our name.
-struct Terminal(std::fs::File);
+/// A terminal in whatever mode: lines end with a carriage return too, and carry our name. It is
+/// opened for each line, since a login prompt that starts on it hangs up all who had it open.
+struct Terminal(PathBuf);
 
 impl Write for Terminal {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -100,11 +93,14 @@ impl Write for Terminal {
         for line in String::from_utf8_lossy(bytes).lines() {
             text.extend_from_slice(format!("\rharrow: {line}\r\n").as_bytes());
         }
-        self.0.write_all(&text)?;
+        let flags = rustix::fs::OFlags::NOCTTY.bits() as i32;
+        let mut options = std::fs::File::options();
+        let mut file = options.write(true).custom_flags(flags).open(&self.0)?;
+        file.write_all(&text)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
