@@ -9,12 +9,13 @@ use harrow::sys::cmd::Cmd;
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Every program and its package.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 13] = [
     ("e2fsck", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
     ("sgdisk", "gdisk"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),

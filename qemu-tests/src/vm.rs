@@ -182,7 +182,8 @@ impl Process {
 fn spawn(args: Vec<String>, logs: &Path, when_dropped: WhenDropped) -> anyhow::Result<Child> {
     let log = create(&logs.join(LOG))?;
     let cmd = match when_dropped {
-        WhenDropped::Keep => Cmd::new(QEMU),
+        // A session of its own: the end of ours must not end it.
+        WhenDropped::Keep => Cmd::new("setsid").arg(QEMU),
         // A harness that is killed can't drop anything: the kernel ends QEMU then.
         WhenDropped::SwitchOff => Cmd::new("setpriv").args(["--pdeathsig", "KILL", QEMU]),
     };
