@@ -129,6 +129,17 @@ impl Console {
         })
     }
 
+    /// The first line with one of `texts` after what was found last, if it was said already.
+    pub fn take_line(&self, texts: &[&str]) -> anyhow::Result<Option<Match>> {
+        let mut state = self.shared.lock();
+        state.check_said()?;
+        let found = state.transcript.next_line(texts);
+        if found.is_none() {
+            state.check_alive()?;
+        }
+        Ok(found)
+    }
+
     /// Waits until the screen, as text, is as `wanted` says.
     pub fn wait_for_screen(
         &self,

@@ -100,6 +100,13 @@ impl Qmp {
         self.wait_event(name, Duration::ZERO).ok()
     }
 
+    /// Whether an event of this name has come after `since` and was not taken.
+    pub fn has_event(&mut self, name: &str, since: Instant) -> anyhow::Result<bool> {
+        while let Received::Event = self.receive(Instant::now())? {}
+        let wanted = |event: &Event| event.name == name && event.at > since;
+        Ok(self.events.iter().any(wanted))
+    }
+
     /// Presses the power button.
     pub fn system_powerdown(&mut self) -> anyhow::Result<()> {
         self.execute("system_powerdown", json!({})).map(drop)
@@ -204,7 +211,10 @@ mod tests {
             "{\"event\": \"RESET\", \"data\": {\"guest\": true}}\n{\"event\": \"STOP\"}\n{\"return\": {}}\n",
         ])
         .unwrap();
+        let start = Instant::now();
         qmp.system_reset().unwrap();
+        assert!(qmp.has_event("RESET", start).unwrap());
+        assert!(!qmp.has_event("RESET", Instant::now()).unwrap());
         let reset = qmp.wait_event("RESET", ANSWER).unwrap();
         assert_eq!(reset.data["guest"], true);
         assert!(qmp.take_event("RESET").is_none());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use harrow::sys::wait;
 
 use crate::judge::judge_disk;
 use crate::medium::read_manifest;
@@ -19,6 +20,7 @@ const INSTALLED: &str = "harrow: installed in ";
 
 /// How long an installer may say nothing.
 const SILENCE: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(100);
 /// How long a node may take to go down.
 const GOING_DOWN: Duration = Duration::from_secs(240);
 /// By how much a limit may be exceeded before it is a failure: machines are noisy.
@@ -60,8 +62,14 @@ pub fn watch(stage: &mut Stage, limits: Limits) -> anyhow::Result<Instant> {
         Some(limits.first_line),
     );
     loop {
-        let console = &stage.vm()?.console;
-        let said = console.wait_for_line(&[PROGRESS, INSTALLED], SILENCE)?;
+        let vm = stage.vm()?;
+        let said = wait::until("the installer's next line", SILENCE, POLL, || {
+            let said = vm.console.take_line(&[PROGRESS, INSTALLED])?;
+            if said.is_none() && vm.qmp.has_event("RESET", first.at)? {
+                bail!("the machine reset itself before the installer said that it was done");
+            }
+            Ok(said)
+        })?;
         // The share of a step that is done is for people at the console.
         if !said.line.contains(" % ") {
             stage.step(said.at, &said.line);
