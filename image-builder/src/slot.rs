@@ -171,6 +171,8 @@ fn squashfs_command(out: &Path, level: u8, epoch: u64) -> Cmd {
             "-Xcompression-level",
         ])
         .arg(level.to_string())
+        // Without these the root directory is writable for all, and sshd refuses every key.
+        .args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"])
         .arg("-mkfs-time")
         .arg(epoch.to_string())
         .arg("-all-time")
@@ -239,6 +241,17 @@ mod tests {
         let (again, made) = build(&rootfs, &overlay, &image, dir.path(), 1_700_000_000).unwrap();
         assert!(!made);
         assert_eq!(again.verity, first.verity);
+        let list = Cmd::new("unsquashfs")
+            .arg("-lls")
+            .arg(&first.path)
+            .run()
+            .unwrap()
+            .text();
+        let root = list
+            .lines()
+            .find(|l| l.ends_with(" squashfs-root"))
+            .unwrap();
+        assert!(root.starts_with("drwxr-xr-x root/root "), "{root}");
         // Made again from the same inputs, it is the same to the byte.
         remove_others(dir.path()).unwrap();
         let (anew, made) = build(&rootfs, &overlay, &image, dir.path(), 1_700_000_000).unwrap();
