@@ -19,6 +19,7 @@ pub mod tarstream;
 pub mod tools;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,7 @@ pub fn qemu_line(iso: &Path) -> String {
 
 /// Builds the image set in `out/image`.
 pub fn build_image(options: &Options, out: impl Write) -> anyhow::Result<ImageSet> {
+    let _lock = lock_cache(&options.cache)?;
     let mut progress = Progress::new(out, 4);
     let (set, _, _) = run_image(options, &mut progress)?;
     Ok(set)
@@ -122,6 +124,7 @@ pub fn build_image(options: &Options, out: impl Write) -> anyhow::Result<ImageSe
 
 /// Builds the ISO, its checksums and its description in `out`, and the image set in `out/image`.
 pub fn build_iso(options: &Options, out: impl Write) -> anyhow::Result<Iso> {
+    let _lock = lock_cache(&options.cache)?;
     let mut progress = Progress::new(out, 6);
     let (set, rootfs, inputs) = run_image(options, &mut progress)?;
     let name = format!("harrow-{VERSION}-{}-amd64.iso", flavor_name(options.flavor));
@@ -197,6 +200,19 @@ fn run_image(
         Ok((set, Outcome::Done))
     })?;
     Ok((set, rootfs, inputs))
+}
+
+/// Two builds at once would take each other's folders away; the second one waits here.
+fn lock_cache(cache: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
+    let path = cache.join(".lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    if file.try_lock().is_err() {
+        tracing::warn!("another build uses {}; waiting for it", cache.display());
+        file.lock()
+            .with_context(|| format!("locking {}", path.display()))?;
+    }
+    Ok(file)
 }
 
 fn outcome(made: bool) -> Outcome {

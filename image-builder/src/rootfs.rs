@@ -70,7 +70,6 @@ pub fn build(
     if refresh == Refresh::Cached && dir.is_dir() {
         return Ok((open(key, &dir)?, false));
     }
-    std::fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
     let work = tempfile::Builder::new()
         .prefix(".base-")
         .tempdir_in(cache)
@@ -187,6 +186,11 @@ fn run_mmdebstrap(
     tar: &Path,
     epoch: u64,
 ) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "building the base system unpacks files of many owners, which takes root: run it with sudo"
+        );
+    }
     if !Path::new(mirror::KEYRING).is_file() {
         bail!(
             "Debian's keys are not on this machine ({}): install the package debian-archive-keyring",

@@ -120,13 +120,12 @@ fn check_initrd_overlay(overlay: &[Entry]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hard-links a file of the cache into the set, or copies it across file systems.
+/// Copies a file of the cache into the set. It is no link: what a person or a test does to the
+/// set must not get into the next build.
 fn place(source: &Path, dir: &Path, name: &str) -> anyhow::Result<FileEntry> {
     let target = dir.join(name);
-    if std::fs::hard_link(source, &target).is_err() {
-        std::fs::copy(source, &target)
-            .with_context(|| format!("copying {} to {}", source.display(), target.display()))?;
-    }
+    std::fs::copy(source, &target)
+        .with_context(|| format!("copying {} to {}", source.display(), target.display()))?;
     describe(&target, name)
 }
 

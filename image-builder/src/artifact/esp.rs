@@ -48,6 +48,7 @@ pub fn build(files: &[(&str, &[u8])], volume_id: u32) -> anyhow::Result<Vec<u8>>
                 })?;
         }
     }
+    harrow::disk::fat_dots::mend(&mut Cursor::new(&mut image))?;
     Ok(image)
 }
 

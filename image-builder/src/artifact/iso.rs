@@ -53,12 +53,7 @@ pub struct MediumId {
 /// so that two different media are not taken for each other.
 pub fn medium_id(epoch: u64, contents: &[u8]) -> anyhow::Result<MediumId> {
     const HUNDREDTHS: u64 = 24 * 60 * 60 * 100;
-    let day = i64::try_from(epoch)
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .with_context(|| format!("{epoch} seconds since 1970 is not a date"))?
-        .strftime("%Y-%m-%d")
-        .to_string();
+    let day = timestamp(epoch)?.strftime("%Y-%m-%d").to_string();
     let digest = Sha256::digest(contents);
     let mut number = [0; 8];
     number.copy_from_slice(&digest[..8]);
@@ -70,6 +65,13 @@ pub fn medium_id(epoch: u64, contents: &[u8]) -> anyhow::Result<MediumId> {
         date: uuid.replace('-', ""),
         uuid,
     })
+}
+
+fn timestamp(epoch: u64) -> anyhow::Result<Timestamp> {
+    i64::try_from(epoch)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .with_context(|| format!("{epoch} seconds since 1970 is not a date"))
 }
 
 /// Assembles the ISO at `out`.
@@ -148,6 +150,7 @@ fn command(
 ) -> anyhow::Result<Cmd> {
     let mut cmd = Cmd::new("xorriso")
         .env("SOURCE_DATE_EPOCH", parts.epoch.to_string())
+        .env("TZ", "UTC")
         .args([
             "-as",
             "mkisofs",
@@ -161,6 +164,12 @@ fn command(
         .args(["-publisher", "HARROW", "-o"])
         .arg(out)
         .arg(format!("--modification-date={}", id.date))
+        .arg("--set_all_file_dates")
+        .arg(
+            timestamp(parts.epoch)?
+                .strftime("%Y%m%d%H%M%S00")
+                .to_string(),
+        )
         // BIOS, from CD.
         .args(["-b", "boot/grub/eltorito.img", "-c", "boot/grub/boot.cat"])
         .args([

@@ -105,7 +105,10 @@ pub fn append_tree(file: &mut File, params: &Params, threads: usize) -> anyhow::
 /// Streams: needs a few hash blocks of memory, whatever the size of the image.
 pub fn verify(image: &mut impl Read, verity: &Verity) -> anyhow::Result<()> {
     let salt = hex::decode(&verity.salt).context("reading the salt")?;
-    if salt.len() > SALT_MAX || verity.hash_offset == 0 || !verity.hash_offset.is_multiple_of(BLOCK as u64) {
+    if salt.len() > SALT_MAX
+        || verity.hash_offset == 0
+        || !verity.hash_offset.is_multiple_of(BLOCK as u64)
+    {
         bail!(
             "the dm-verity parameters (salt of {} bytes, hash offset {}) are not valid",
             salt.len(),
