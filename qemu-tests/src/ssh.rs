@@ -17,6 +17,10 @@ const COMMAND_LIMIT: &str = "180";
 /// How long sshd may take to say its name.
 const BANNER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(250);
+/// The kinds of host keys that a node has.
+const HOST_KEYS: [&str; 2] = ["ed25519", "ecdsa"];
+/// How long the guest may take to show one.
+const HOST_KEY_LIMIT: Duration = Duration::from_secs(180);
 
 /// A user on a guest.
 pub struct Ssh {
@@ -94,18 +98,33 @@ impl Ssh {
             .run_any()
     }
 
-    /// The host keys that the guest shows, sorted.
+    /// The host keys that the guest shows. Each is asked for on a connection of its own, again
+    /// when a busy machine did not answer in time.
     pub fn host_keys(&self) -> anyhow::Result<Vec<String>> {
-        let output = Cmd::new("ssh-keyscan")
-            .args(["-T", "30", "-p", &self.port.to_string(), "127.0.0.1"])
-            .run()
-            .context("asking for the host keys")?;
-        let mut keys: Vec<String> = output.text().lines().map(str::to_owned).collect();
-        if keys.is_empty() {
-            bail!("the guest shows no ssh host key");
-        }
-        keys.sort();
-        Ok(keys)
+        HOST_KEYS
+            .iter()
+            .map(|kind| {
+                wait::until(
+                    &format!("the host key {kind}"),
+                    HOST_KEY_LIMIT,
+                    POLL,
+                    || {
+                        let output = Cmd::new("ssh-keyscan")
+                            .args([
+                                "-T",
+                                "30",
+                                "-t",
+                                kind,
+                                "-p",
+                                &self.port.to_string(),
+                                "127.0.0.1",
+                            ])
+                            .run_any()?;
+                        Ok(output.text().lines().next().map(str::to_owned))
+                    },
+                )
+            })
+            .collect()
     }
 
     /// The line with which a person logs in.
