@@ -15,7 +15,9 @@ const SIZE: usize = 512 << 20;
 fn main() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("slot.img");
-    let data: Vec<u8> = (0..SIZE).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect();
+    let data: Vec<u8> = (0..SIZE)
+        .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
+        .collect();
     let seal = |threads| -> anyhow::Result<Verity> {
         std::fs::write(&path, &data)?;
         let mut file = File::options().read(true).write(true).open(&path)?;
@@ -30,7 +32,10 @@ fn main() -> anyhow::Result<()> {
     seal(1)?;
     let tree = seal(2)?;
     timed("hash tree, verified as a stream", || {
-        verity::verify(&mut std::io::BufReader::with_capacity(1 << 20, File::open(&path)?), &tree)
+        verity::verify(
+            &mut std::io::BufReader::with_capacity(1 << 20, File::open(&path)?),
+            &tree,
+        )
     })?;
     let entry = FileEntry {
         name: "slot.img".into(),
