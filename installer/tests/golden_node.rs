@@ -14,7 +14,8 @@ const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 
 fn accounts() -> Accounts {
     Accounts {
-        passwd: "root:x:0:0:root:/root:/bin/bash\nsshd:x:989:65534::/run/sshd:/usr/sbin/nologin\n".into(),
+        passwd: "root:x:0:0:root:/root:/bin/bash\nsshd:x:989:65534::/run/sshd:/usr/sbin/nologin\n"
+            .into(),
         shadow: "root:*:20000:0:99999:7:::\nsshd:!*:20000::::::\n".into(),
         group: "root:x:0:\nshadow:x:42:\n".into(),
         gshadow: "root:*::\nshadow:*::\n".into(),
@@ -48,7 +49,10 @@ fn configs_render_to_their_files() {
         .filter(|path| path.is_dir())
         .collect();
     cases.sort();
-    assert!(cases.len() >= 5, "the golden folder is incomplete: {cases:?}");
+    assert!(
+        cases.len() >= 5,
+        "the golden folder is incomplete: {cases:?}"
+    );
     for case in cases {
         let path = case.join("config.yaml");
         let text = fs::read_to_string(&path).unwrap();
@@ -63,7 +67,12 @@ fn configs_render_to_their_files() {
         let mut paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
-        assert_eq!(paths.len(), files.len(), "a path is there twice in {}", case.display());
+        assert_eq!(
+            paths.len(),
+            files.len(),
+            "a path is there twice in {}",
+            case.display()
+        );
         check(&case.join("expected.txt"), &render_tree(&files));
     }
 }
