@@ -1,6 +1,8 @@
 //! Every bad input ends before anything is written, with its own exit code, and an error that
 //! names the thing, the reason and the way out.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
 mod common;
 
 use std::fs;

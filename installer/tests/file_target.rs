@@ -1,6 +1,8 @@
 //! An install onto a plain file, as an ordinary user would do it, judged by programs that are
 //! not ours. (The same with a real image is the scenario `file-target` of qemu-tests.)
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
 mod common;
 
 use std::fs;

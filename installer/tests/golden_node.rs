@@ -2,6 +2,8 @@
 //!
 //! `make bless` rewrites the expectations; the diff is then what a reviewer looks at.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -186,7 +186,7 @@ fn slot_size(image_size: u64) -> u64 {
 /// A size for people: exact in its unit where it can be, else with one digit after the point.
 pub fn show(bytes: u64) -> String {
     let (unit, name) = unit_of(bytes);
-    if bytes % unit == 0 {
+    if bytes.is_multiple_of(unit) {
         return format!("{} {name}", bytes / unit);
     }
     let tenths = u128::from(bytes) * 10 / u128::from(unit);

@@ -149,10 +149,10 @@ impl Write for Recorder {
         }
         // A rewrite of the same place replaces it; the crate writes whole structures.
         let old = self.writes.insert(self.at, bytes.to_vec());
-        if let (Some(old), Some(new)) = (old, self.writes.get_mut(&self.at)) {
-            if old.len() > new.len() {
-                new.extend_from_slice(&old[new.len()..]);
-            }
+        if let (Some(old), Some(new)) = (old, self.writes.get_mut(&self.at))
+            && old.len() > new.len()
+        {
+            new.extend_from_slice(&old[new.len()..]);
         }
         self.at += bytes.len() as u64;
         Ok(bytes.len())

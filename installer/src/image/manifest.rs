@@ -116,7 +116,8 @@ impl ImageManifest {
         }
         let verity = &manifest.slot.verity;
         check_hex("root_hash", &manifest.slot.file.name, &verity.root_hash, 64)?;
-        if verity.hash_offset % 4096 != 0 || verity.hash_offset >= manifest.slot.file.size {
+        if !verity.hash_offset.is_multiple_of(4096) || verity.hash_offset >= manifest.slot.file.size
+        {
             bail!(
                 "manifest.json: hash_offset {} of {} is not a multiple of 4096 inside the file",
                 verity.hash_offset,

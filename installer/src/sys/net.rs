@@ -61,7 +61,7 @@ mod tests {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 1024];
-                stream.read(&mut request).unwrap();
+                let _size = stream.read(&mut request).unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
             }
         });

@@ -1,5 +1,8 @@
 //! A small image set of the right shape, and the program run as a person runs it.
 
+// A test may panic; clippy knows this of #[test] functions only.
+#![allow(clippy::unwrap_used, dead_code)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
