@@ -53,7 +53,7 @@ run: test-deps
 check: test-deps
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 test: check iso
 	cargo run --locked -p qemu-tests -- run --out $(OUT) $(SCENARIOS)
@@ -62,7 +62,7 @@ bench: test-deps
 	cargo bench --locked -p harrow
 
 bless: test-deps
-	BLESS=1 cargo test --locked --workspace
+	BLESS=1 cargo test --locked --workspace --no-fail-fast
 
 clean:
 	cargo clean

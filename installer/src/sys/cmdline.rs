@@ -15,7 +15,7 @@ impl Cmdline {
         let mut words = Vec::new();
         let mut word = String::new();
         let mut quoted = false;
-        for c in text.chars().chain([' ']) {
+        for c in text.chars() {
             match c {
                 '"' => quoted = !quoted,
                 c if c.is_whitespace() && !quoted => {
