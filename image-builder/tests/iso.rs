@@ -114,6 +114,23 @@ fn extract(iso: &Path, name: &str, to: &Path) -> Vec<u8> {
     std::fs::read(to).unwrap()
 }
 
+/// Compares with the file, or rewrites it when `BLESS` is set.
+#[allow(clippy::disallowed_methods)] // a test's own switch
+fn check_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, actual).unwrap();
+        return;
+    }
+    let approved = std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        actual, approved,
+        "{name} differs (`make bless` rewrites it)"
+    );
+}
+
 #[test]
 fn the_iso_holds_the_set_and_boots_in_every_way() {
     if !has("xorriso") {
@@ -139,11 +156,7 @@ fn the_iso_holds_the_set_and_boots_in_every_way() {
         .map(|l| l.trim_matches('\'').to_owned())
         .collect();
     found.sort_unstable();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/iso.list");
-    assert_eq!(
-        found.join("\n") + "\n",
-        std::fs::read_to_string(golden).unwrap()
-    );
+    check_golden("iso.list", &(found.join("\n") + "\n"));
 
     let boots = report(&["-report_el_torito", "plain", "-report_system_area", "plain"]);
     for part in [
