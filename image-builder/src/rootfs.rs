@@ -255,6 +255,10 @@ fn mmdebstrap_command(recipe: &Recipe, hooks: &[Hook], sources: &[String], tar: 
         option.push(&hook.path);
         cmd = cmd.arg(option);
     }
+    if sources.is_empty() {
+        // Where there is no mirror to pin to Debian's keys, these are the only ones.
+        cmd = cmd.arg(format!("--keyring={}", mirror::KEYRING));
+    }
     cmd.arg(&base.suite).arg(tar).args(sources)
 }
 
@@ -343,5 +347,9 @@ mod tests {
             assert!(line.contains(part), "{part}: {line}");
         }
         assert!(line.find("customize-10").unwrap() < line.find("customize-20").unwrap());
+        assert!(!line.contains("--keyring"), "{line}");
+        let line = mmdebstrap_command(&recipe(), &hooks, &[], Path::new("x.tar")).to_string();
+        assert!(line.contains("--keyring=/usr/share/keyrings/"), "{line}");
+        assert!(line.ends_with(" trixie x.tar"), "{line}");
     }
 }
