@@ -98,33 +98,21 @@ impl Ssh {
             .run_any()
     }
 
-    /// The host keys that the guest shows. Each is asked for on a connection of its own, again
-    /// when a busy machine did not answer in time.
+    /// The host keys that the guest shows, each asked for on a connection of its own.
     pub fn host_keys(&self) -> anyhow::Result<Vec<String>> {
-        HOST_KEYS
-            .iter()
-            .map(|kind| {
-                wait::until(
-                    &format!("the host key {kind}"),
-                    HOST_KEY_LIMIT,
-                    POLL,
-                    || {
-                        let output = Cmd::new("ssh-keyscan")
-                            .args([
-                                "-T",
-                                "30",
-                                "-t",
-                                kind,
-                                "-p",
-                                &self.port.to_string(),
-                                "127.0.0.1",
-                            ])
-                            .run_any()?;
-                        Ok(output.text().lines().next().map(str::to_owned))
-                    },
-                )
-            })
-            .collect()
+        HOST_KEYS.iter().map(|kind| self.host_key(kind)).collect()
+    }
+
+    /// The host key of this kind; asked for again when a busy machine did not answer in time.
+    fn host_key(&self, kind: &str) -> anyhow::Result<String> {
+        let port = self.port.to_string();
+        let what = format!("the host key {kind}");
+        wait::until(&what, HOST_KEY_LIMIT, POLL, || {
+            let output = Cmd::new("ssh-keyscan")
+                .args(["-T", "30", "-t", kind, "-p", &port, "127.0.0.1"])
+                .run_any()?;
+            Ok(output.text().lines().next().map(str::to_owned))
+        })
     }
 
     /// The line with which a person logs in.
