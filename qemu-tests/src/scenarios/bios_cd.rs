@@ -49,7 +49,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 /// Boots the first entry of GRUB's menu with more on the kernel command line.
-fn boot_with(console: &Console, args: &str) -> anyhow::Result<()> {
+pub fn boot_with(console: &Console, args: &str) -> anyhow::Result<()> {
     console.wait_for(MENU, GRUB)?;
     console.type_text("c")?;
     console.wait_for("grub>", GRUB)?;

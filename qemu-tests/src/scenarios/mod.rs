@@ -3,6 +3,7 @@
 mod bios_cd;
 mod file_target;
 mod install;
+mod refusals;
 mod self_test;
 mod uefi_secureboot_usb;
 
@@ -29,6 +30,11 @@ pub const ALL: &[Scenario] = &[
         name: "file-target",
         about: "the ISO's image installed onto a plain file, no machine needed",
         run: file_target::run,
+    },
+    Scenario {
+        name: "refusals",
+        about: "the live system refuses disks that are in use, too small, read-only or unknown",
+        run: refusals::run,
     },
     Scenario {
         name: "bios-cd",

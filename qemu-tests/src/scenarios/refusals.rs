@@ -1,0 +1,84 @@
+//! Disks that must not be written: the live system refuses each, names the reason, and leaves
+//! it as it was. (What can be known without a machine is tested with the installer.)
+
+use std::time::Duration;
+
+use crate::console::{Console, Key};
+use crate::firmware::Firmware;
+use crate::machine::{Drive, Machine};
+use crate::stage::Stage;
+
+use super::bios_cd::boot_with;
+
+const PROMPT: &str = "root@harrow-live";
+const CONFIG: &str = r"printf 'os: {password: x}\ninstall: {mode: install, persistent_partition_size: 20Gi}\n' >/tmp/c";
+const DISK_SIZE: u64 = 64 << 30;
+const SMALL_SIZE: u64 = 10 << 30;
+/// How long the live system may take to its prompt.
+const BOOT: Duration = Duration::from_secs(600);
+/// How long a command may take.
+const COMMAND: Duration = Duration::from_secs(180);
+
+/// What is done to make a disk unusable, the device, the exit code, and the reason shown.
+const CASES: [(&str, &str, &str, &str); 5] = [
+    (
+        "mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt",
+        "/dev/vda",
+        "22",
+        "vda is mounted on /mnt",
+    ),
+    (
+        "pvcreate -qq -y /dev/vdb && vgcreate -qq vg /dev/vdb && lvcreate -qq -y -n data -L 1G vg",
+        "/dev/vdb",
+        "22",
+        "vdb is part of the LVM volume vg-data",
+    ),
+    ("true", "/dev/vdc", "21", "the disk has 10 GiB"),
+    ("true", "/dev/vdz", "20", "no such device"),
+    ("true", "/dev/sr0", "2", "/dev/sr0 is "),
+];
+
+/// Plays it.
+pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
+    let iso = stage.iso()?.to_owned();
+    let mounted = stage.create_disk("mounted.img", DISK_SIZE)?;
+    let lvm = stage.create_disk("lvm.img", DISK_SIZE)?;
+    let small = stage.create_disk("small.img", SMALL_SIZE)?;
+    let machine = Machine::new("refusals", Firmware::Bios)
+        .drive(Drive::virtio(&mounted, "MOUNTED"))
+        .drive(Drive::virtio(&lvm, "LVM"))
+        .drive(Drive::virtio(&small, "SMALL"))
+        .drive(Drive::cd(&iso));
+    let vm = stage.power_on(&machine)?;
+    boot_with(&vm.console, "systemd.mask=harrow-install.service")?;
+    let prompt = vm.console.wait_for(PROMPT, BOOT)?;
+    stage.step(prompt.at, "a root shell on the live system");
+    say(&stage.vm()?.console, CONFIG)?;
+    for (prepare, device, code, reason) in CASES {
+        let console = &stage.vm()?.console;
+        say(console, &format!("{prepare}; echo made=$?"))?;
+        console.wait_for("made=0", COMMAND)?;
+        say(
+            console,
+            &format!("harrow install --config /tmp/c --device {device} 2>/tmp/e; echo code=$?"),
+        )?;
+        console.wait_for(&format!("code={code}"), COMMAND)?;
+        // GRUB's errors begin like ours, and end a scenario.
+        say(console, "sed 's/^error/said/' /tmp/e")?;
+        let said = console.wait_for(reason, COMMAND)?;
+        stage.step(said.at, &format!("{device} is refused: {reason}"));
+    }
+    let console = &stage.vm()?.console;
+    say(
+        console,
+        "umount /mnt && e2fsck -fn /dev/vda && lvs vg/data && echo all=$?",
+    )?;
+    let intact = console.wait_for("all=0", COMMAND)?;
+    stage.step(intact.at, "what was refused is as it was");
+    stage.cut_power()
+}
+
+fn say(console: &Console, line: &str) -> anyhow::Result<()> {
+    console.type_text(line)?;
+    console.press(Key::Enter)
+}
