@@ -38,15 +38,15 @@ impl Accel {
 
     /// KVM if a guest really runs on it, else emulation.
     pub fn detect() -> anyhow::Result<Self> {
-        Ok(if Self::Kvm.runs()? {
+        Ok(if Self::Kvm.runs(LIMIT)? {
             Self::Kvm
         } else {
             Self::Tcg
         })
     }
 
-    /// Whether a guest that ends QEMU by itself does so in time.
-    pub fn runs(self) -> anyhow::Result<bool> {
+    /// Whether a guest that counts and then ends QEMU by itself does so within `limit`.
+    pub fn runs(self, limit: Duration) -> anyhow::Result<bool> {
         let folder = tempfile::tempdir().context("making a folder for a boot sector")?;
         let disk = folder.path().join("exit.img");
         std::fs::write(&disk, boot_sector::exit())
@@ -65,7 +65,7 @@ impl Accel {
             ])
             .spawn_logged(log.try_clone().context("duplicating a file")?, log)
             .context("trying a small guest")?;
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = qemu.try_wait().context("waiting for QEMU")? {
                 return Ok(status.code() == Some(boot_sector::EXIT_STATUS));

@@ -15,7 +15,7 @@ const GREETING: &str = "the sector speaks";
 
 /// Plays it.
 pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
-    if !Accel::Tcg.runs()? {
+    if !Accel::Tcg.runs(LIMIT)? {
         bail!("the guest that tells whether KVM works does not end under emulation");
     }
     bios(stage)?;
