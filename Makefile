@@ -45,7 +45,9 @@ programs: build-deps
 	cargo build --release --locked -p harrow -p harrow-build
 
 iso: programs
-	$(SUDO) env HARROW_DEBIAN_MIRROR="$(HARROW_DEBIAN_MIRROR)" target/release/harrow-build iso --flavor $(FLAVOR) --out $(OUT) --cache $(CACHE)
+	$(SUDO) env HARROW_DEBIAN_MIRROR="$(HARROW_DEBIAN_MIRROR)" \
+	    HARROW_DEBIAN_SECURITY_MIRROR="$(HARROW_DEBIAN_SECURITY_MIRROR)" SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" \
+	    target/release/harrow-build iso --flavor $(FLAVOR) --out $(OUT) --cache $(CACHE)
 
 run: test-deps
 	cargo run --locked -p qemu-tests -- boot --out $(OUT)
