@@ -93,7 +93,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CheckImage { bytes } => write!(f, "check the image ({})", show(*bytes)),
-            Self::OpenTarget => f.write_str("lock the target"),
+            Self::OpenTarget => f.write_str("open the target and lock it"),
             Self::MakeUnbootable => f.write_str("clear what the target held"),
             Self::MakeFilesystem { role, size } => {
                 write!(f, "make the file system {} ({})", role.name(), show(*size))
@@ -195,7 +195,10 @@ pub fn plan_install(
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Target: {}", self.target.describe())?;
-        writeln!(f, "Everything on it will be lost. It will hold:")?;
+        match self.target {
+            Target::Disk(_) => writeln!(f, "Everything on it will be lost. It will hold:")?,
+            Target::File { .. } => writeln!(f, "It will hold:")?,
+        }
         for p in &self.layout.partitions {
             let (name, label) = (p.role.name(), p.role.label());
             let line = format!("  {}  {name:<14} {:>10}  {label}", p.number, show(p.size));
