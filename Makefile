@@ -13,6 +13,9 @@ BUILD_PACKAGES := build-essential mmdebstrap debian-archive-keyring squashfs-too
 TEST_PACKAGES  := $(BUILD_PACKAGES) qemu-system-x86 qemu-utils ovmf gdisk dosfstools mtools cryptsetup-bin \
                   openssh-client openssl util-linux
 
+# Two at once would both call apt.
+.NOTPARALLEL:
+
 .PHONY: help iso run test check bench bless clean build-deps test-deps programs
 
 help:
@@ -44,7 +47,9 @@ test-deps:
 programs: build-deps
 	cargo build --release --locked -p harrow -p harrow-build
 
+# The folders are this user's, whoever writes into them.
 iso: programs
+	mkdir -p $(OUT)/qemu-tests $(CACHE)
 	$(SUDO) env HARROW_DEBIAN_MIRROR="$(HARROW_DEBIAN_MIRROR)" \
 	    HARROW_DEBIAN_SECURITY_MIRROR="$(HARROW_DEBIAN_SECURITY_MIRROR)" SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" \
 	    target/release/harrow-build iso --flavor $(FLAVOR) --out $(OUT) --cache $(CACHE)
