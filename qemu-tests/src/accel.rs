@@ -36,6 +36,14 @@ impl Accel {
         }
     }
 
+    /// Whether a failure is the accelerator's own. Linux changes its code while other processors
+    /// run it, by way of a breakpoint; now and then a processor of QEMU's translator still sees
+    /// the breakpoint when it is long gone, and the kernel dies of "Oops: int3" within its
+    /// first seconds. Nothing that Harrow does can bring that about.
+    pub fn is_at_fault(self, error: &str) -> bool {
+        self == Self::Tcg && error.contains("Oops: int3")
+    }
+
     /// KVM if a guest really runs on it, else emulation.
     pub fn detect() -> anyhow::Result<Self> {
         Ok(if Self::Kvm.runs(LIMIT)? {

@@ -149,7 +149,14 @@ fn run_all(settings: &Settings, scenarios: &[&'static Scenario]) -> anyhow::Resu
         println!("{}: {}", scenario.name, scenario.about);
         let start = Instant::now();
         let mut stage = Stage::new(settings.clone(), scenario.name)?;
-        let result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
+        let mut result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
+        if let Err(error) = &result
+            && settings.accel.is_at_fault(&format!("{error:#}"))
+        {
+            println!("  QEMU's translator failed, once more from the start: {error:#}");
+            stage = Stage::new(settings.clone(), scenario.name)?;
+            result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
+        }
         let took = start.elapsed().as_secs();
         figures.extend(
             stage

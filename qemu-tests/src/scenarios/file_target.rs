@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use harrow::install::run::{Options, prepare, read_config, run as install};
 use harrow::sys::console::Printer;
 
@@ -20,8 +20,18 @@ use super::install::judge;
 /// Size of the disk.
 const DISK_SIZE: u64 = 300 << 30;
 
+/// What an ISO and its initrd may weigh, in bytes.
+const ISO_LIMIT: u64 = 450_000_000;
+const INITRD_LIMIT: u64 = 50_000_000;
+
 /// Plays it.
 pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
+    let iso = stage.iso()?;
+    check_size(iso, ISO_LIMIT)?;
+    check_size(
+        &iso.with_file_name("image").join("initrd.img"),
+        INITRD_LIMIT,
+    )?;
     let disk = stage.bulky_file("disk.img");
     let spec = NodeSpec {
         hostname: "harrow-file".into(),
@@ -52,6 +62,22 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         other => bail!("the judge did not notice a changed byte of slot A: {other:?}"),
     }
     println!("  a changed byte of slot A is noticed");
+    Ok(())
+}
+
+/// Boot time grows with these, most of all where firmware reads slowly.
+fn check_size(path: &Path, limit: u64) -> anyhow::Result<()> {
+    let meta = path
+        .metadata()
+        .with_context(|| format!("reading {}", path.display()))?;
+    let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
+    let (size, most) = (megabytes(meta.len()), megabytes(limit));
+    println!("  {}: {size} of {most}", path.display());
+    ensure!(
+        meta.len() <= limit,
+        "{} has {size}, more than {most}",
+        path.display()
+    );
     Ok(())
 }
 

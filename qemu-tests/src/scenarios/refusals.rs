@@ -20,7 +20,7 @@ const BOOT: Duration = Duration::from_secs(600);
 const COMMAND: Duration = Duration::from_secs(180);
 
 /// What is done to make a disk unusable, the device, the exit code, and the reason shown.
-const CASES: [(&str, &str, &str, &str); 5] = [
+const CASES: [(&str, &str, &str, &str); 6] = [
     (
         "mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt",
         "/dev/vda",
@@ -34,8 +34,19 @@ const CASES: [(&str, &str, &str, &str); 5] = [
         "vdb is part of the LVM volume vg-data",
     ),
     ("true", "/dev/vdc", "21", "the disk has 10 GiB"),
+    (
+        "blockdev --setro /dev/vdc",
+        "/dev/vdc",
+        "23",
+        "/dev/vdc is read-only",
+    ),
     ("true", "/dev/vdz", "20", "no such device"),
-    ("true", "/dev/sr0", "2", "/dev/sr0 is "),
+    (
+        "true",
+        "/dev/sr0",
+        "22",
+        "sr0 is mounted on /run/harrow/medium",
+    ),
 ];
 
 /// Plays it.
@@ -60,15 +71,30 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         console.wait_for("made=0", COMMAND)?;
         say(
             console,
-            &format!("harrow install --config /tmp/c --device {device} 2>/tmp/e; echo code=$?"),
+            &format!("harrow install --config /tmp/c --device {device} 2>/tmp/e; echo code=$?.end"),
         )?;
-        console.wait_for(&format!("code={code}"), COMMAND)?;
+        console.wait_for(&format!("code={code}.end"), COMMAND)?;
         // GRUB's errors begin like ours, and end a scenario.
         say(console, "sed 's/^error/said/' /tmp/e")?;
         let said = console.wait_for(reason, COMMAND)?;
         stage.step(said.at, &format!("{device} is refused: {reason}"));
     }
     let console = &stage.vm()?.console;
+    // A volume group that nobody started stays as it is, and its disk can be installed on.
+    say(
+        console,
+        "vgchange -qq -an vg && udevadm trigger --action=add --settle /dev/vdb && sleep 5; echo down=$?",
+    )?;
+    console.wait_for("down=0", COMMAND)?;
+    say(
+        console,
+        "harrow plan --config /tmp/c --device /dev/vdb >/dev/null; echo plan=$?",
+    )?;
+    let planned = console.wait_for("plan=0", COMMAND)?;
+    stage.step(planned.at, "volumes of a former life are not started");
+    let console = &stage.vm()?.console;
+    say(console, "vgchange -qq -ay vg; echo up=$?")?;
+    console.wait_for("up=0", COMMAND)?;
     say(
         console,
         "umount /mnt && e2fsck -fn /dev/vda && lvs vg/data && echo all=$?",
