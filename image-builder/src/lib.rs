@@ -234,8 +234,10 @@ fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
             options.harrow_binary.display()
         );
     }
-    if let Some(config) = options.config.as_deref().filter(|c| !c.is_file()) {
-        bail!("the config {} is not a file", config.display());
+    if let Some(config) = &options.config {
+        // Better here than in front of the machine.
+        let found = harrow::install::run::read_config(config)?;
+        harrow::install::run::check_config(&found)?;
     }
     let source = source::probe(
         options.recipe.parent().unwrap_or(Path::new(".")),
