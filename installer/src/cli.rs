@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -12,8 +13,10 @@ use harrow::node::apply::{self, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
-use harrow::sys::console::Printer;
+use harrow::sys::console::{self, Printer};
 
+/// How long an unattended install waits for its disk: controllers take their time to start.
+const DISK_PATIENCE: Duration = Duration::from_secs(120);
 /// Where the live system keeps what an install leaves behind.
 const RUN_DIR: &str = "/run/harrow";
 
@@ -23,7 +26,7 @@ const RUN_DIR: &str = "/run/harrow";
 pub struct Args {
     /// Write a log with every command that is run to this file
     #[arg(long, global = true, value_name = "FILE")]
-    log: Option<PathBuf>,
+    pub log: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -114,10 +117,10 @@ fn exit_codes() -> String {
 /// Sizes on the command line are binary, as truncate(1) and qemu-img(1) have them.
 fn parse_size(text: &str) -> Result<u64, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let factor = match unit.trim_end_matches("iB") {
-        "M" | "Mi" => 1 << 20,
-        "G" | "Gi" => 1 << 30,
-        "T" | "Ti" => 1u64 << 40,
+    let factor = match unit {
+        "M" | "Mi" | "MiB" => 1 << 20,
+        "G" | "Gi" | "GiB" => 1 << 30,
+        "T" | "Ti" | "TiB" => 1u64 << 40,
         _ => return Err("a size is a number with M, G or T, such as 300G".into()),
     };
     let number = text[..text.len() - unit.len()].parse::<u64>();
@@ -139,11 +142,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let (prepared, _) = prepare(&args.config, &args.what)?;
             if args.json {
                 let json = serde_json::to_string_pretty(&prepared.plan);
-                println!("{}", json.context("writing the plan")?);
+                console::print(json.context("writing the plan")? + "\n")
             } else {
-                print!("{}", prepared.plan);
+                console::print(&prepared.plan)
             }
-            Ok(())
         }
     }
 }
@@ -152,9 +154,9 @@ fn verify_node(args: &VerifyArgs) -> anyhow::Result<()> {
     let report = verify::run(&VerifyOptions)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report);
-        println!("{}", json.context("writing the report")?);
+        console::print(json.context("writing the report")? + "\n")?;
     } else {
-        println!("{report}");
+        console::print(format!("{report}\n"))?;
     }
     if report.is_ok() {
         return Ok(());
@@ -178,8 +180,13 @@ fn start_log(path: Option<&Path>) -> anyhow::Result<()> {
         return Ok(());
     };
     let mut options = File::options();
-    let file = options.create(true).append(true).open(path);
-    let file = file.with_context(|| format!("opening the log {}", path.display()))?;
+    let file = options.create(true).append(true).open(path).map_err(|e| {
+        Failure::error(
+            Kind::OutputUnwritable,
+            format!("can't open the log {}: {e}", path.display()),
+            "give --log a file in a folder that you may write to",
+        )
+    })?;
     fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
@@ -256,7 +263,7 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
         printer.line(
-            "  in the boot menu press c, type: set harrow_args=harrow.install.config_url=URL",
+            "  in the boot menu press c, type: set harrow_args=\"harrow.install.config_url=URL\"",
         );
         printer.line("  and press Enter, Esc, Enter, or");
         printer.line("  log in here and run: harrow install --config FILE");
@@ -270,6 +277,7 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
             .clone()
             .unwrap_or_else(|| Path::new(RUN_DIR).join("report.json")),
     );
+    options.patience = DISK_PATIENCE;
     let prepared = install::prepare(&found, &options)?;
     if !prepared.config.automatic {
         printer.line(
@@ -320,7 +328,7 @@ mod tests {
     fn sizes() {
         assert_eq!(parse_size("300G"), Ok(300 << 30));
         assert_eq!(parse_size("1TiB"), Ok(1 << 40));
-        for bad in ["", "G", "300", "1.5G", "-1G", "99999999999T"] {
+        for bad in ["", "G", "3GiBiB", "300", "1.5G", "-1G", "99999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_size("20M"), Ok(20 << 20));

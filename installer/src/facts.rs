@@ -73,18 +73,18 @@ impl DiskFacts {
     /// An error when the disk can't be installed on, whatever its size.
     pub fn check_usable(&self) -> anyhow::Result<()> {
         let path = self.path.display();
-        if self.read_only {
-            return Err(Failure::error(
-                Kind::DeviceFailed,
-                format!("{path} is read-only"),
-                "switch its write protection off, or name another disk",
-            ));
-        }
         if !self.users.is_empty() {
             return Err(Failure::error(
                 Kind::DeviceInUse,
                 format!("{path} is in use: {}", self.users.join("; ")),
                 "unmount it, deactivate the volume group or stop the array, or name another disk",
+            ));
+        }
+        if self.read_only {
+            return Err(Failure::error(
+                Kind::DeviceFailed,
+                format!("{path} is read-only"),
+                "switch its write protection off, or name another disk",
             ));
         }
         Ok(())

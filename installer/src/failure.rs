@@ -4,6 +4,7 @@
 //! that `main` turns into an exit code and a `hint:` line.
 
 use std::fmt;
+use std::io;
 
 /// What kind of thing went wrong. Each has an exit code of its own, see [`Kind::TABLE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +29,23 @@ pub enum Kind {
     NoSpace,
     /// A file target exists already.
     TargetExists,
+    /// A file target can't be created where it should be.
+    TargetFolder,
+    /// A report or log can't be written where it should be.
+    OutputUnwritable,
     /// A program that is needed is not installed.
     ToolMissing,
     /// A program that was started failed.
     ToolFailed,
     /// The node differs from its config.
     NodeDiffers,
+    /// What only a node can do was asked of another system, or without its rights.
+    NotANode,
 }
 
 impl Kind {
     /// Every kind with its exit code and meaning; the documented contract.
-    pub const TABLE: [(Self, u8, &'static str); 13] = [
+    pub const TABLE: [(Self, u8, &'static str); 16] = [
         (Self::ConfigMissing, 10, "the config can't be read"),
         (Self::ConfigInvalid, 11, "the config has problems"),
         (
@@ -48,14 +55,29 @@ impl Kind {
         ),
         (Self::DeviceTooSmall, 21, "the disk is too small"),
         (Self::DeviceInUse, 22, "the disk is in use"),
-        (Self::DeviceFailed, 23, "the disk can't be written"),
+        (
+            Self::DeviceFailed,
+            23,
+            "the disk can't be opened or written",
+        ),
         (Self::ImageDamaged, 30, "the image is incomplete or damaged"),
         (Self::ImageVerity, 31, "the image's verity hash is wrong"),
         (Self::NoSpace, 40, "no room for a file target"),
         (Self::TargetExists, 41, "a file target exists already"),
+        (Self::TargetFolder, 42, "a file target can't be created"),
+        (
+            Self::OutputUnwritable,
+            43,
+            "a report, log or the output can't be written",
+        ),
         (Self::ToolMissing, 50, "a program is not installed"),
         (Self::ToolFailed, 51, "a program failed"),
         (Self::NodeDiffers, 60, "the node differs from its config"),
+        (
+            Self::NotANode,
+            61,
+            "only root on an installed node can do this",
+        ),
     ];
 
     /// The exit code of `harrow` for this kind.
@@ -86,6 +108,25 @@ impl Failure {
             message: message.into(),
             hint: hint.into(),
         })
+    }
+
+    /// What a failed write to a target means; `what` names the target and what was done.
+    pub fn of_write(error: io::Error, what: impl Into<String>) -> anyhow::Error {
+        let (kind, hint) = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Kind::NoSpace, "free some space there, and try again")
+            }
+            io::ErrorKind::FileTooLarge => (
+                Kind::NoSpace,
+                "a limit of this user or of the file system is smaller (see `ulimit -f`)",
+            ),
+            io::ErrorKind::PermissionDenied => (Kind::DeviceFailed, "run it as root"),
+            _ => (
+                Kind::DeviceFailed,
+                "the disk or its cable may be failing: see `dmesg`, and try another disk",
+            ),
+        };
+        Self::error(kind, format!("{}: {error}", what.into()), hint)
     }
 
     /// The failure inside an error, wherever context was put around it.

@@ -4,12 +4,14 @@
 //! of its source, or `None` when nobody gave one.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::disk::fat::Fat;
+use crate::disk::layout::show;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
 use crate::sys::cmdline::Cmdline;
@@ -52,7 +54,7 @@ pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<O
         .map(Some);
     }
     let path = Path::new(MEDIUM_IMAGE).join(CONFIG_ON_STICK);
-    match std::fs::read(&path) {
+    match read_some(&path) {
         Ok(bytes) => found(path.display().to_string(), bytes).map(Some),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
@@ -71,13 +73,29 @@ fn from_url(url: &str) -> anyhow::Result<Found> {
         net::fetch_small(url, NETWORK_PATIENCE).map_err(missing)?
     } else {
         let path = Path::new(MEDIUM).join(url.trim_start_matches('/'));
-        std::fs::read(&path)
+        read_some(&path)
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
     found(url.to_owned(), bytes)
 }
 
-fn found(source: String, bytes: Vec<u8>) -> anyhow::Result<Found> {
+/// A file, or enough of it to see that it is no config.
+pub fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A config's text from its bytes.
+pub fn found(source: String, bytes: Vec<u8>) -> anyhow::Result<Found> {
+    if bytes.len() as u64 > CONFIG_LIMIT {
+        return Err(Failure::error(
+            Kind::ConfigInvalid,
+            format!("{source} is larger than {}", show(CONFIG_LIMIT)),
+            "this is no config; check what is there",
+        ));
+    }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Found { source, text }),
         Err(_) => Err(Failure::error(
@@ -121,7 +139,7 @@ pub fn read_from_esp(disk: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let file = File::open(disk).with_context(context)?;
     Fat::open(Window::new(&file, start, size))
         .with_context(context)?
-        .read(CONFIG_ON_STICK, CONFIG_LIMIT)
+        .read(CONFIG_ON_STICK, CONFIG_LIMIT + 1)
 }
 
 /// The device that is mounted on `place` (proc_pid_mountinfo(5): the word after the file
@@ -179,6 +197,14 @@ mod tests {
         let line = Cmdline::parse("console=tty0 console=ttyS1,57600n8");
         assert_eq!(consoles(&line), ["tty0", "ttyS1,57600n8"]);
         assert_eq!(consoles(&Cmdline::default()).len(), 2);
+    }
+
+    #[test]
+    fn what_is_too_large_or_no_text_is_no_config() {
+        for bytes in [vec![b' '; 2 << 20], vec![0xff, 0xfe]] {
+            let error = found("stick".into(), bytes).unwrap_err();
+            assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigInvalid);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 
 use common::{CONFIG, Place, harrow};
-use harrow::sys::cmd::Output;
+use harrow::sys::cmd::{Cmd, Output};
 
 /// The exit code, and that the error has all of `words` and a hint.
 fn refused(output: &Output, code: i32, words: &[&str]) {
@@ -91,6 +91,40 @@ fn a_short_or_missing_file_of_the_image() {
 }
 
 #[test]
+fn a_boot_loader_of_the_wrong_size() {
+    let place = Place::new();
+    let good = place.manifest();
+    for (name, size) in [("boot.img", 440), ("core.img", 512), ("core.img", 2 << 20)] {
+        let bytes = vec![1; size];
+        fs::write(place.image().join(name), &bytes).unwrap();
+        let mut manifest = good.clone();
+        let entry = match name {
+            "boot.img" => &mut manifest.boot.bios_boot,
+            _ => &mut manifest.boot.bios_core,
+        };
+        entry.size = size as u64;
+        entry.sha256 = {
+            use sha2::Digest as _;
+            hex::encode(sha2::Sha256::digest(&bytes))
+        };
+        place.write_manifest(&manifest);
+        let output = place.install(&["--size", "64G"]);
+        refused_and_untouched(&place, &output, 30, &[name, &size.to_string()]);
+        fs::write(place.image().join("boot.img"), [1; 512]).unwrap();
+    }
+}
+
+#[test]
+fn a_place_where_no_file_can_be() {
+    let place = Place::new();
+    let output = place.install_onto("/no/such/folder/disk.img".as_ref(), &["--size", "64G"]);
+    refused(&output, 42, &["/no/such/folder/disk.img", "No such file"]);
+    // A mistyped disk must not become a file in memory.
+    let output = place.install_onto("/dev/sdzz".as_ref(), &["--size", "64G"]);
+    refused(&output, 20, &["/dev/sdzz", "--size"]);
+}
+
+#[test]
 fn a_wrong_verity_root_hash() {
     let place = Place::new();
     let mut manifest = place.manifest();
@@ -143,8 +177,8 @@ fn a_malformed_config() {
     refused_and_untouched(
         &place,
         &place.install(&["--size", "64G"]),
-        10,
-        &["config.yaml"],
+        11,
+        &["config.yaml", "UTF-8"],
     );
 }
 
@@ -189,20 +223,61 @@ fn no_room_for_a_file() {
     // A manifest may promise more than any disk has; files with holes make it true.
     let huge = 1 << 43;
     let mut manifest = place.manifest();
-    manifest.boot.bios_core.size = huge;
+    manifest.slot.file.size = huge;
     place.write_manifest(&manifest);
-    let core = fs::File::options()
+    let slot = fs::File::options()
         .write(true)
-        .open(place.image().join("core.img"))
+        .open(place.image().join("slot.img"))
         .unwrap();
-    if core.set_len(huge).is_err() {
-        eprintln!(
-            "this file system has no files of 8 TiB; the check itself is a unit test of disk::target"
-        );
-        return;
-    }
-    let output = place.install(&["--size", "64G"]);
+    slot.set_len(huge).unwrap();
+    let output = place.install(&["--size", "64T"]);
     refused_and_untouched(&place, &output, 40, &["free", "disk.img", "8.0 TiB"]);
+}
+
+#[test]
+fn output_that_goes_nowhere() {
+    let place = Place::new();
+    let plan = format!(
+        "{} plan --config {} --image {} --device {} --size 64G",
+        env!("CARGO_BIN_EXE_harrow"),
+        place.config().display(),
+        place.image().display(),
+        place.disk().display()
+    );
+    let shell = |line: String| Cmd::new("bash").args(["-c", &line]).run_any().unwrap();
+    refused(
+        &shell(format!("{plan} >/dev/full")),
+        43,
+        &["standard output"],
+    );
+    let closed = shell(format!("{plan} | true; exit ${{PIPESTATUS[0]}}"));
+    assert_eq!(closed.status.code(), Some(0), "{}", closed.stderr);
+    let silent = shell(format!("{plan} --image /nowhere 2>/dev/full"));
+    assert_eq!(silent.status.code(), Some(2), "given twice");
+    let log = place.install(&["--size", "64G", "--log", "/no/such/folder/log"]);
+    refused_and_untouched(&place, &log, 43, &["/no/such/folder/log"]);
+    for path in [place.disk(), place.config(), "/dev/full".into()] {
+        let report = path.to_str().unwrap();
+        let output = place.install(&["--size", "64G", "--report", report]);
+        refused_and_untouched(&place, &output, 43, &[report]);
+    }
+}
+
+#[test]
+fn a_config_that_is_too_large() {
+    let place = Place::new();
+    fs::write(place.config(), "#".repeat((1 << 20) + 1)).unwrap();
+    let output = place.install(&["--size", "64G"]);
+    refused_and_untouched(&place, &output, 11, &["config.yaml is larger than 1 MiB"]);
+}
+
+#[test]
+fn a_kernel_command_line_that_is_too_long() {
+    let place = Place::new();
+    let long = format!("os: {{ additional_kernel_arguments: {}, ", "a".repeat(2000));
+    fs::write(place.config(), CONFIG.replace("os: {", &long)).unwrap();
+    let output = place.install(&["--size", "64G"]);
+    refused_and_untouched(&place, &output, 11, &["additional_kernel_arguments"]);
 }
 
 #[test]

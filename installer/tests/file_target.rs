@@ -6,12 +6,19 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use common::Place;
+use common::{Place, harrow};
 use harrow::disk::layout::{Partition, Role};
+use harrow::image::set::ImageSet;
+use harrow::install::engine::{Inputs, execute};
+use harrow::install::plan::Step;
 use harrow::install::report::{Outcome, Report};
+use harrow::install::run::{Options, prepare, read_config};
 use harrow::sys::cmd::Cmd;
+use harrow::sys::wait;
 
 fn installed(place: &Place) -> Report {
     let report = place.path("report.json");
@@ -142,28 +149,101 @@ fn memory_does_not_grow_with_the_image() {
     assert!(peak < 64 << 10, "{peak} KiB");
 }
 
+/// A boot.img that is cut off after the image was checked: only the last step sees it.
+fn fail_at_the_last_step(place: &Place) -> (Report, anyhow::Result<()>, bool) {
+    let options = Options {
+        image: Some(place.image()),
+        device: Some(place.disk()),
+        size: Some(64 << 30),
+        ..Options::default()
+    };
+    let mut plan = prepare(&read_config(&place.config()).unwrap(), &options)
+        .unwrap()
+        .plan;
+    plan.steps
+        .retain(|step| !matches!(step, Step::CheckImage { .. }));
+    let inputs = Inputs {
+        image: &ImageSet::open(&place.image()).unwrap(),
+        config: b"os: {}".to_vec(),
+        half_made: &AtomicBool::new(false),
+    };
+    fs::write(place.image().join("boot.img"), [0; 440]).unwrap();
+    let (report, result) = execute(&plan, &inputs, &std::sync::mpsc::channel().0);
+    (report, result, inputs.half_made.load(Ordering::SeqCst))
+}
+
 #[test]
 fn a_failure_half_way_leaves_a_disk_that_does_not_boot() {
     let place = Place::new();
-    // A boot.img of the wrong size is found only by the last step.
-    let mut manifest = place.manifest();
-    let boot_img = place.image().join("boot.img");
-    let short = &fs::read(&boot_img).unwrap()[..440];
-    fs::write(&boot_img, short).unwrap();
-    manifest.boot.bios_boot.size = 440;
-    manifest.boot.bios_boot.sha256 = {
-        use sha2::Digest as _;
-        hex::encode(sha2::Sha256::digest(short))
-    };
-    place.write_manifest(&manifest);
-    let report = place.path("report.json");
-    let output = place.install(&["--size", "64G", "--report", report.to_str().unwrap()]);
-    assert!(!output.status.success());
-    assert!(output.stderr.contains("boot.img"), "{}", output.stderr);
-    let report: Report = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let (report, result, half_made) = fail_at_the_last_step(&place);
+    let error = result.unwrap_err();
+    assert!(format!("{error:#}").contains("boot.img"), "{error:#}");
     assert!(matches!(report.outcome, Outcome::Failed { .. }));
+    assert!(half_made);
     let disk = fs::File::open(place.disk()).unwrap();
     let mut start = vec![0; 1 << 20];
     disk.read_exact_at(&mut start, 0).unwrap();
     assert!(start.iter().all(|b| *b == 0), "there is a partition table");
+}
+
+#[test]
+fn a_file_that_could_not_be_finished_is_removed() {
+    let place = Place::new();
+    let report = place.path("report.json");
+    // Files may grow to 8 GiB, in blocks of 1024 bytes: less than the disk's size.
+    let line = format!(
+        "ulimit -f 8388608; exec {} install --config {} --image {} --device {} --size 64G --report {}",
+        env!("CARGO_BIN_EXE_harrow"),
+        place.config().display(),
+        place.image().display(),
+        place.disk().display(),
+        report.display(),
+    );
+    let output = Cmd::new("bash").args(["-c", &line]).run_any().unwrap();
+    assert_eq!(output.status.code(), Some(40), "{}", output.stderr);
+    assert!(output.stderr.contains("64 GiB"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: "), "{}", output.stderr);
+    assert!(!place.disk().exists());
+    let report: Report = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert!(matches!(report.outcome, Outcome::Failed { .. }));
+}
+
+#[test]
+fn an_interrupted_install_leaves_no_half_file() {
+    let place = Place::new();
+    // Slow enough to be interrupted.
+    let slow = place.path("slow");
+    fs::create_dir(&slow).unwrap();
+    let tool = slow.join("mke2fs");
+    fs::write(&tool, "#!/bin/sh\ncase $* in *-V*) ;; *) sleep 5 ;; esac\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let errors = place.path("errors");
+    let file = |path| fs::File::create(path).unwrap();
+    let mut child = harrow("install")
+        .args(["--size", "64G", "--config"])
+        .arg(place.config())
+        .arg("--image")
+        .arg(place.image())
+        .arg("--device")
+        .arg(place.disk())
+        .env("PATH", format!("{}:/usr/bin:/bin", slow.display()))
+        .spawn_logged(file(&place.path("lines")), file(&errors))
+        .unwrap();
+    let limit = Duration::from_secs(60);
+    let pause = Duration::from_millis(20);
+    wait::until("the file system", limit, pause, || {
+        let lines = fs::read_to_string(place.path("lines"))?;
+        Ok(lines.contains("[4/11] make").then_some(()))
+    })
+    .unwrap();
+    assert!(place.disk().exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+    let said = fs::read_to_string(errors).unwrap();
+    assert!(
+        said.contains("interrupted") && said.contains("removed"),
+        "{said}"
+    );
+    assert!(!place.disk().exists());
 }

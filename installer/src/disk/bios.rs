@@ -17,12 +17,24 @@ const BLOCK_LIST: usize = 0x1f4;
 const SECTOR: usize = 512;
 const NOP: u8 = 0x90;
 
+/// An error when the images can't be what they should be, by their sizes in bytes.
+pub fn check_sizes(boot_img: u64, core_img: u64, partition_size: u64) -> anyhow::Result<()> {
+    ensure!(
+        boot_img == SECTOR as u64,
+        "GRUB's boot.img has {boot_img} bytes instead of {SECTOR}"
+    );
+    ensure!(
+        core_img > SECTOR as u64 && core_img <= partition_size,
+        "GRUB's core.img has {core_img} bytes, the BIOS boot partition {partition_size}"
+    );
+    Ok(())
+}
+
 /// The MBR's boot code: loads the sector at `core_lba` (in 512-byte sectors).
 pub fn boot_code(boot_img: &[u8], core_lba: u64) -> anyhow::Result<[u8; BOOT_CODE_SIZE]> {
     ensure!(
         boot_img.len() == SECTOR,
-        "GRUB's boot.img has {} bytes instead of {SECTOR}",
-        boot_img.len()
+        "GRUB's boot.img is not one sector"
     );
     let mut code = [0; BOOT_CODE_SIZE];
     code.copy_from_slice(&boot_img[..BOOT_CODE_SIZE]);
@@ -35,11 +47,7 @@ pub fn boot_code(boot_img: &[u8], core_lba: u64) -> anyhow::Result<[u8; BOOT_COD
 /// The core image with the list of its own sectors, for a partition that starts at
 /// `core_lba` and holds `partition_size` bytes.
 pub fn core_image(core_img: &[u8], core_lba: u64, partition_size: u64) -> anyhow::Result<Vec<u8>> {
-    ensure!(
-        core_img.len() > SECTOR && core_img.len() as u64 <= partition_size,
-        "GRUB's core.img has {} bytes, the BIOS boot partition {partition_size}",
-        core_img.len()
-    );
+    check_sizes(SECTOR as u64, core_img.len() as u64, partition_size)?;
     let rest = (core_img.len() - SECTOR).div_ceil(SECTOR);
     let rest = u16::try_from(rest)?;
     let mut image = core_img.to_vec();
@@ -66,6 +74,8 @@ mod tests {
 
     #[test]
     fn wrong_images_are_refused() {
+        assert!(check_sizes(512, 513, 1 << 20).is_ok());
+        assert!(check_sizes(440, 513, 1 << 20).is_err());
         assert!(boot_code(&[0; 440], 1).is_err());
         assert!(core_image(&[0; 512], 1, 1 << 20).is_err());
         assert!(core_image(&[0; 4096], 1, 2048).is_err());

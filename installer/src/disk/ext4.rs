@@ -1,20 +1,17 @@
 //! ext4 file systems, made by e2fsprogs.
 //!
 //! In: a place on the target, label, UUID, what it is for. Out: a file system there.
-//! Large ones are made in place (`mke2fs -E offset`), the small OEM one in a temporary file
-//! with its files in it and then copied, so that nothing is ever mounted and a plain file
-//! needs no root rights.
+//! They are made in place (`mke2fs -E offset`) and filled by debugfs, so that nothing is ever
+//! mounted and a plain file needs no root rights.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
 use super::layout::{Partition, Role};
-use super::window::Window;
 use crate::failure::{Failure, Kind};
 use crate::sys::cmd::Cmd;
 
@@ -25,16 +22,16 @@ pub const DEBUGFS: &str = "debugfs";
 
 /// An error when a program that this module needs is missing, before anything is written.
 pub fn check_tools() -> anyhow::Result<()> {
-    for tool in [MKE2FS, DEBUGFS] {
-        Cmd::new(tool).arg("-V").run_any().map_err(|e| {
-            Failure::error(
-                Kind::ToolMissing,
-                format!("{e:#}"),
-                "install the package e2fsprogs (it may be in /sbin: check PATH)",
-            )
-        })?;
+    let mut missing = [MKE2FS, DEBUGFS].to_vec();
+    missing.retain(|tool| Cmd::new(tool).arg("-V").run_any().is_err());
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::error(
+        Kind::ToolMissing,
+        format!("not found in PATH: {}", missing.join(", ")),
+        "install the package e2fsprogs",
+    ))
 }
 
 /// A file to be put on a small file system: name at its top, bytes, permission bits.
@@ -49,95 +46,79 @@ pub struct SmallFile {
 }
 
 /// Makes an empty file system in a partition of `target`, in place.
-pub fn make_in_place(target: &Path, partition: &Partition, id: Uuid) -> anyhow::Result<()> {
+pub fn make_in_place(target: &File, partition: &Partition, id: Uuid) -> anyhow::Result<()> {
     // The kernel of the node finishes the tables and the journal in the background; without
-    // this a large disk takes minutes. What can be discarded was discarded before.
+    // this a large disk takes minutes.
     let extended = format!(
-        "offset={},lazy_itable_init=1,lazy_journal_init=1,nodiscard,hash_seed={id}",
+        "offset={},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard,hash_seed={id}",
         partition.start
     );
-    base_command(partition.role.label(), id)
+    Cmd::new(MKE2FS)
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096"])
+        .args(["-L", partition.role.label(), "-U", &id.to_string()])
         .args(["-E", &extended])
         .args(["-m", reserved_percent(partition.role)])
-        .arg(target)
+        .arg(path_of(target))
         .arg(format!("{}k", partition.size / 1024))
         .run()
         .with_context(|| format!("formatting {} as ext4", partition.role.name()))?;
     Ok(())
 }
 
-/// Root's reserve: /var must stay usable when logs fill it, a data disk needs none.
+/// Root's reserve: /var must stay usable when logs fill it; the others need none.
 fn reserved_percent(role: Role) -> &'static str {
-    if role == Role::Data { "0" } else { "1" }
+    if role == Role::Var { "1" } else { "0" }
 }
 
-fn base_command(label: &str, id: Uuid) -> Cmd {
-    Cmd::new(MKE2FS)
-        .args(["-q", "-F", "-F", "-t", "ext4", "-b", "4096", "-L", label])
-        .args(["-U", &id.to_string()])
-}
-
-/// Makes a small file system that holds `files`, all owned by root, and writes it to `window`.
-pub fn write_small(
-    window: &mut Window<'_>,
+/// Makes a file system in a partition of `target` that holds `files`, all owned by root. Their
+/// bytes, which may be secrets, go through memory alone.
+pub fn make_with_files(
+    target: &File,
     partition: &Partition,
     id: Uuid,
     files: &[SmallFile],
 ) -> anyhow::Result<()> {
-    let what = || format!("making the file system {}", partition.role.label());
-    let work = tempfile::tempdir().with_context(what)?;
-    let tree = work.path().join("tree");
-    std::fs::create_dir(&tree).with_context(what)?;
-    let mut owners = String::new();
-    for file in files {
-        // Created unreadable for others: it may hold secrets.
-        let mut options = File::options();
-        let options = options.write(true).create_new(true).mode(0o600);
-        let mut handle = options.open(tree.join(&file.name)).with_context(what)?;
-        handle.write_all(&file.bytes).with_context(what)?;
-        let permissions = std::fs::Permissions::from_mode(file.mode);
-        handle.set_permissions(permissions).with_context(what)?;
-        for field in ["uid", "gid"] {
-            owners += &format!("set_inode_field {} {field} 0\n", file.name);
+    make_in_place(target, partition, id)?;
+    let what = || format!("writing files to {}", partition.role.name());
+    let mut sources = Vec::new();
+    let mut requests = String::new();
+    for SmallFile { name, bytes, mode } in files {
+        let memory = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC);
+        let mut source = File::from(memory.with_context(what)?);
+        source.write_all(bytes).with_context(what)?;
+        requests += &format!("write {} {name}\n", path_of(&source));
+        for (field, value) in [("mode", 0o100_000 | mode), ("uid", 0), ("gid", 0)] {
+            requests += &format!("set_inode_field {name} {field} 0{value:o}\n");
         }
+        sources.push(source);
     }
-    let image = work.path().join("image");
-    let extended = format!("root_owner=0:0,lazy_itable_init=0,nodiscard,hash_seed={id}");
-    base_command(partition.role.label(), id)
-        .args(["-m", "0", "-E", &extended, "-d"])
-        .arg(&tree)
-        .arg(&image)
-        .arg(format!("{}k", partition.size / 1024))
-        .run()
-        .with_context(what)?;
-    Cmd::new(DEBUGFS)
+    let output = Cmd::new(DEBUGFS)
         .args(["-w", "-f", "-"])
-        .arg(&image)
-        .input(owners)
+        .arg(format!("{}?offset={}", path_of(target), partition.start))
+        .input(requests)
         .run()
         .with_context(what)?;
-    copy(&image, window).with_context(what)
+    // debugfs ends well whatever a request came to; after its greeting, stderr is for errors.
+    let complaint = output.stderr.lines().skip(1).find(|line| !line.is_empty());
+    match complaint {
+        Some(complaint) => bail!("{}: debugfs says: {complaint}", what()),
+        None => Ok(()),
+    }
 }
 
-fn copy(image: &Path, window: &mut Window<'_>) -> anyhow::Result<()> {
-    let mut file = File::open(image)?;
-    window.rewind()?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(());
-        }
-        window.write_all(&buffer[..count])?;
-    }
+/// A name for an open file that other programs can use as long as it is open: they get this very
+/// disk, whatever its names have come to mean since it was chosen.
+fn path_of(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::fs::FileExt as _;
+    use std::path::Path;
 
     use super::*;
-    use crate::sys::cmd::Cmd;
 
     fn partition(role: Role) -> Partition {
         Partition {
@@ -166,14 +147,8 @@ mod tests {
             bytes: b"secret".to_vec(),
             mode: 0o600,
         }];
-        let mut window = Window::new(target.as_file(), 1 << 20, 64 << 20);
-        write_small(
-            &mut window,
-            &partition(Role::Oem),
-            Uuid::from_u128(9),
-            &files,
-        )
-        .unwrap();
+        let role = partition(Role::Oem);
+        make_with_files(target.as_file(), &role, Uuid::from_u128(9), &files).unwrap();
         check(target.path());
 
         // Read back by the ext4 crate, which shares no code with e2fsprogs.
@@ -196,11 +171,25 @@ mod tests {
     }
 
     #[test]
+    fn files_that_do_not_fit_are_an_error() {
+        let target = tempfile::NamedTempFile::new().unwrap();
+        target.as_file().set_len(66 << 20).unwrap();
+        let files = [SmallFile {
+            name: "config.yaml".into(),
+            bytes: vec![1; 65 << 20],
+            mode: 0o600,
+        }];
+        let role = partition(Role::Oem);
+        let error = make_with_files(target.as_file(), &role, Uuid::nil(), &files).unwrap_err();
+        assert!(format!("{error:#}").contains("debugfs says"), "{error:#}");
+    }
+
+    #[test]
     fn a_large_one_is_made_in_place_and_touches_nothing_before_it() {
         let target = tempfile::NamedTempFile::new().unwrap();
         target.as_file().set_len(66 << 20).unwrap();
         target.as_file().write_all_at(&[7; 1 << 20], 0).unwrap();
-        make_in_place(target.path(), &partition(Role::Var), Uuid::from_u128(9)).unwrap();
+        make_in_place(target.as_file(), &partition(Role::Var), Uuid::from_u128(9)).unwrap();
         check(target.path());
         let mut before = vec![0; 1 << 20];
         target.as_file().read_exact_at(&mut before, 0).unwrap();

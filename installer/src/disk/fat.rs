@@ -9,6 +9,8 @@ use anyhow::Context as _;
 
 use super::fat_dots;
 use super::window::Window;
+use crate::failure::Failure;
+use crate::image::set::from_io;
 
 /// Cluster size: FAT32 needs at least 65,525 clusters, so 8 KiB is the largest for 1 GiB.
 const CLUSTER: u32 = 8192;
@@ -63,15 +65,21 @@ impl<'a> Fat<'a> {
         file.truncate().with_context(context)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
-            let count = content.read(&mut buffer).with_context(context)?;
+            // Whatever happens here is the medium's or the disk's, and says so itself.
+            let count = content
+                .read(&mut buffer)
+                .map_err(from_io)
+                .with_context(context)?;
             if count == 0 {
                 return file.flush().with_context(context);
             }
-            file.write_all(&buffer[..count]).with_context(context)?;
+            file.write_all(&buffer[..count])
+                .map_err(|e| Failure::of_write(e, "writing to the disk"))
+                .with_context(context)?;
         }
     }
 
-    /// The content of a file of at most `limit` bytes, `None` when there is no such file.
+    /// The first `limit` bytes of a file, `None` when there is no such file.
     pub fn read(&self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         let context = || format!("reading {path} of the FAT file system");
         let file = match self.fs.root_dir().open_file(path) {

@@ -117,8 +117,18 @@ impl Layout {
         sizes: Sizes,
         install_id: Uuid,
     ) -> anyhow::Result<Self> {
+        if ![512, 4096].contains(&sector_size) {
+            return Err(Failure::error(
+                Kind::DeviceUnknown,
+                format!("the disk has sectors of {sector_size} bytes, only 512 and 4096 are known"),
+                "take another disk, or format it to one of these sizes (`nvme format`, `sg_format`)",
+            ));
+        }
         let slot = slot_size(image_size);
-        let before_data = ALIGN + BIOS_BOOT_SIZE + ESP_SIZE + OEM_SIZE + 2 * slot + sizes.var;
+        let var = sizes.var.div_ceil(ALIGN).saturating_mul(ALIGN);
+        let before_data = (ALIGN + BIOS_BOOT_SIZE + ESP_SIZE + OEM_SIZE)
+            .saturating_add(slot.saturating_mul(2))
+            .saturating_add(var);
         // The last MiB is for the backup table.
         let end = (disk_size / ALIGN).saturating_sub(1) * ALIGN;
         let needed = before_data.saturating_add(MIN_DATA_SIZE + ALIGN);
@@ -145,7 +155,7 @@ impl Layout {
                 Role::Esp => ESP_SIZE,
                 Role::Oem => OEM_SIZE,
                 Role::SlotA | Role::SlotB => slot,
-                Role::Var => sizes.var.next_multiple_of(ALIGN),
+                Role::Var => var,
                 Role::Data => end - start,
             };
             partitions.push(Partition {
@@ -180,7 +190,7 @@ pub fn derive(install_id: Uuid, purpose: &str) -> Uuid {
 /// Slots must take the next version too: at least 4 GiB and 1.5 times the image, in whole GiB.
 fn slot_size(image_size: u64) -> u64 {
     let room = image_size.saturating_add(image_size / 2);
-    room.max(MIN_SLOT_SIZE).next_multiple_of(GIB)
+    room.max(MIN_SLOT_SIZE).div_ceil(GIB).saturating_mul(GIB)
 }
 
 /// A size for people: exact in its unit where it can be, else with one digit after the point.
@@ -257,6 +267,19 @@ mod tests {
             assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceTooSmall);
             assert!(error.to_string().contains("170 GiB"), "{error}");
         }
+    }
+
+    #[test]
+    fn absurd_sizes_are_too_large_and_odd_sectors_unknown() {
+        let kind = |var, image, sector| {
+            let error = Layout::compute(1 << 40, sector, image, Sizes { var }, ID).unwrap_err();
+            Failure::of(&error).unwrap().kind
+        };
+        for size in [u64::MAX, u64::MAX - ALIGN, u64::MAX / 2] {
+            assert_eq!(kind(size, 1, 512), Kind::DeviceTooSmall);
+            assert_eq!(kind(1, size, 512), Kind::DeviceTooSmall);
+        }
+        assert_eq!(kind(GIB, 1, 520), Kind::DeviceUnknown);
     }
 
     #[test]

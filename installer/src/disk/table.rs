@@ -12,6 +12,7 @@ use gpt::partition_types::{self, Type};
 
 use super::bios::BOOT_CODE_SIZE;
 use super::layout::{Layout, Role};
+use super::window::place_of;
 
 /// The bytes of a partition table.
 #[derive(Debug)]
@@ -165,12 +166,7 @@ impl Write for Recorder {
 
 impl Seek for Recorder {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(n) => Some(n),
-            SeekFrom::End(n) => self.size.checked_add_signed(n),
-            SeekFrom::Current(n) => self.at.checked_add_signed(n),
-        };
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.at = place_of(to, self.at, self.size)?;
         Ok(self.at)
     }
 }

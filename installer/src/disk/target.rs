@@ -32,21 +32,24 @@ pub enum Target {
 impl Target {
     /// Finds out what `path` is and whether it can be used. `size` makes it a new file.
     pub fn probe(path: &Path, size: Option<u64>) -> anyhow::Result<Self> {
-        let is_device = std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device());
-        let Some(size) = size.filter(|_| !is_device) else {
+        let Some(size) = size else {
             let facts =
                 facts::probe_disk(path, &Roots::default()).map_err(|e| explain_file(path, e))?;
             facts.check_usable()?;
             check_not_held(path)?;
             return Ok(Self::Disk(facts));
         };
-        if path.symlink_metadata().is_ok() {
+        if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device()) {
             return Err(Failure::error(
-                Kind::TargetExists,
-                format!("{} exists already", path.display()),
-                "give the name of a new file, or remove this one",
+                Kind::DeviceUnknown,
+                format!("{} is a disk, and --size is for a new file", path.display()),
+                "leave --size out to install onto the disk; everything on it is lost then",
             ));
         }
+        if path.symlink_metadata().is_ok() {
+            return Err(exists_already(path));
+        }
+        check_folder(path)?;
         Ok(Self::File {
             path: path.to_owned(),
             size,
@@ -92,10 +95,7 @@ impl Target {
         let Self::File { path, .. } = self else {
             return Ok(());
         };
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         let stat = rustix::fs::statvfs(folder)
             .with_context(|| format!("looking for free space in {}", folder.display()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -113,6 +113,14 @@ impl Target {
             ));
         }
         Ok(())
+    }
+
+    /// Removes a file that could not be finished: half a disk is of no use to anybody, and stands
+    /// in the way of the next try. A disk stays as it is: it does not boot.
+    pub fn discard(&self) {
+        if let Self::File { path, .. } = self {
+            std::fs::remove_file(path).ok();
+        }
     }
 
     /// Opens the target for writing. A disk is compared once more with what was planned,
@@ -141,15 +149,59 @@ impl Target {
             Self::File { path, size } => {
                 let mut options = File::options();
                 let options = options.read(true).write(true).create_new(true).mode(0o600);
-                let file = options
-                    .open(path)
-                    .with_context(|| format!("creating {}", path.display()))?;
-                file.set_len(*size)
-                    .with_context(|| format!("setting the size of {}", path.display()))?;
+                let file = options.open(path).map_err(|e| no_file(path, &e))?;
+                file.set_len(*size).map_err(|e| {
+                    std::fs::remove_file(path).ok();
+                    Failure::of_write(e, format!("{}: a file of {}", path.display(), show(*size)))
+                })?;
                 Ok(file)
             }
         }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A new file needs a folder that can be written and is not `/dev`, where a mistyped disk
+/// would become a file in memory.
+fn check_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = folder_of(path);
+    let real = std::fs::canonicalize(folder).map_err(|e| no_file(path, &e))?;
+    if real.starts_with("/dev") && !real.starts_with("/dev/shm") {
+        return Err(Failure::error(
+            Kind::DeviceUnknown,
+            format!(
+                "{}: no such device, and no place for a file",
+                path.display()
+            ),
+            "name a disk without --size, or a new file elsewhere",
+        ));
+    }
+    rustix::fs::access(&real, rustix::fs::Access::WRITE_OK).map_err(|e| no_file(path, &e.into()))
+}
+
+fn exists_already(path: &Path) -> anyhow::Error {
+    Failure::error(
+        Kind::TargetExists,
+        format!("{} exists already", path.display()),
+        "give the name of a new file, or remove this one",
+    )
+}
+
+fn no_file(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::AlreadyExists {
+        return exists_already(path);
+    }
+    Failure::error(
+        Kind::TargetFolder,
+        format!("can't create {}: {error}", path.display()),
+        "give a file name in a folder that exists and that you may write to",
+    )
 }
 
 /// A file name without `--size` deserves better than "not a block device".
@@ -180,26 +232,24 @@ fn check_not_held(path: &Path) -> anyhow::Result<()> {
         }
         other => other
             .map(drop)
-            .with_context(|| format!("opening {}", path.display())),
+            .map_err(|e| Failure::of_write(e, format!("opening {}", path.display()))),
     }
 }
 
 /// Opens and locks a disk. udev leaves a locked disk alone (systemd.io/BLOCK_DEVICE_LOCKING),
 /// and a second install on the same disk stops here.
 fn lock(path: &Path) -> anyhow::Result<File> {
-    let context = || format!("opening {}", path.display());
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .with_context(context)?;
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.map_err(|e| Failure::of_write(e, format!("opening {}", path.display())))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::error(
             Kind::DeviceInUse,
             format!("{} is locked by another program", path.display()),
             "another install may be running on it",
         )),
-        other => other.map(|()| file).with_context(context),
+        other => other
+            .map(|()| file)
+            .with_context(|| format!("locking {}", path.display())),
     }
 }
 
@@ -221,6 +271,12 @@ mod tests {
         let error = Target::probe(&path, Some(1 << 30)).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::TargetExists);
         assert!(target.open().is_err(), "never over an existing file");
+        let kind = |path: &str| {
+            let error = Target::probe(Path::new(path), Some(1 << 30)).unwrap_err();
+            Failure::of(&error).unwrap().kind
+        };
+        assert_eq!(kind("/dev/sdzz"), Kind::DeviceUnknown);
+        assert_eq!(kind("/no/such/folder/disk.img"), Kind::TargetFolder);
     }
 
     #[test]

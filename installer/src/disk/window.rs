@@ -64,14 +64,19 @@ impl Write for Window<'_> {
 
 impl Seek for Window<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(n) => Some(n),
-            SeekFrom::End(n) => self.len.checked_add_signed(n),
-            SeekFrom::Current(n) => self.at.checked_add_signed(n),
-        };
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.at = place_of(to, self.at, self.len)?;
         Ok(self.at)
     }
+}
+
+/// Where a seek from `at` in something of `len` bytes leads; places after the end are allowed.
+pub(super) fn place_of(to: SeekFrom, at: u64, len: u64) -> io::Result<u64> {
+    let place = match to {
+        SeekFrom::Start(n) => Some(n),
+        SeekFrom::End(n) => len.checked_add_signed(n),
+        SeekFrom::Current(n) => at.checked_add_signed(n),
+    };
+    place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
 #[cfg(test)]

@@ -113,6 +113,16 @@ impl ImageManifest {
         for file in manifest.files() {
             check_name(file)?;
             check_hex("sha256", &file.name, &file.sha256, 64)?;
+            if file.size == 0 {
+                bail!("manifest.json: {} has no bytes", file.name);
+            }
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".+-_~".contains(c);
+        if manifest.version.is_empty()
+            || manifest.version.len() > 64
+            || !manifest.version.chars().all(plain)
+        {
+            bail!("manifest.json: the version is not up to 64 letters, digits or any of .+-_~");
         }
         let verity = &manifest.slot.verity;
         check_hex("root_hash", &manifest.slot.file.name, &verity.root_hash, 64)?;

@@ -127,7 +127,10 @@ impl<R: Read> CheckedReader<R> {
 
 impl<R: Read> Read for CheckedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let count = self.inner.read(buffer).map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => e,
+            _ => damaged(format!("{} can't be read: {e}", self.name)),
+        })?;
         if count == 0 && !buffer.is_empty() {
             self.finish()?;
             return Ok(0);
@@ -154,11 +157,15 @@ fn damaged(message: String) -> io::Error {
     )
 }
 
-/// Brings the [`Failure`] inside an I/O error to where [`Failure::of`] finds it.
+/// Brings the [`Failure`] inside an error of reading an image to where [`Failure::of`] finds it.
 pub fn from_io(error: io::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
         Ok(failure) => anyhow::Error::new(failure),
-        Err(error) => anyhow::Error::new(error),
+        Err(error) => Failure::error(
+            Kind::ImageDamaged,
+            format!("the image can't be read: {error}"),
+            "the medium may be failing: write the image to another one",
+        ),
     }
 }
 
@@ -192,5 +199,27 @@ mod tests {
             assert_eq!(Failure::of(&error).unwrap().kind, Kind::ImageDamaged);
             assert!(error.to_string().contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn a_medium_that_fails_is_said_with_the_file() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+        }
+        let entry = FileEntry {
+            name: "slot.img".into(),
+            size: 1,
+            sha256: String::new(),
+        };
+        let mut reader = CheckedReader::new(Failing, "/medium/slot.img".into(), &entry);
+        let error = from_io(reader.read(&mut [0; 1]).unwrap_err());
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::ImageDamaged);
+        assert!(
+            error.to_string().contains("/medium/slot.img can't be read"),
+            "{error}"
+        );
     }
 }

@@ -4,8 +4,9 @@
 //! also when a step fails. Until the last step the disk does not boot.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::failure::{Failure, Kind};
 use crate::image::manifest::FileEntry;
 use crate::image::set::{ImageSet, from_io};
 use crate::image::verity;
+use crate::node::source::CONFIG_NAME;
 
 /// How much is read before it is written.
 const CHUNK: usize = 4 << 20;
@@ -31,8 +33,6 @@ const CHUNK: usize = 4 << 20;
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// Name of the report on the OEM partition.
 pub const REPORT_NAME: &str = "report.json";
-/// Name of the config on the OEM partition.
-pub const CONFIG_NAME: &str = "config.yaml";
 
 /// What an install needs besides its plan.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Inputs<'a> {
     pub image: &'a ImageSet,
     /// The node's config as it will lie on OEM, secrets hashed where they can be.
     pub config: Vec<u8>,
+    /// True from the moment when the target was opened until the last step is done.
+    pub half_made: &'a AtomicBool,
 }
 
 /// Executes `plan`. The error of a failed step is in the second part, the report always there.
@@ -69,6 +71,9 @@ pub fn execute(
         },
     };
     let result = run.all_steps();
+    if result.is_ok() {
+        inputs.half_made.store(false, Ordering::SeqCst);
+    }
     run.report.peak_memory_kib = peak_memory_kib();
     run.report.outcome = match &result {
         Ok(()) => Outcome::Done {
@@ -144,13 +149,14 @@ impl Run<'_> {
             Step::CheckImage { .. } => self.check_image(),
             Step::OpenTarget => {
                 self.target = Some(self.plan.target.open()?);
+                self.inputs.half_made.store(true, Ordering::SeqCst);
                 Ok(())
             }
             Step::MakeUnbootable => self.make_unbootable(),
             Step::MakeFilesystem { role, .. } => {
                 let partition = self.plan.layout.of(*role)?;
                 let id = derive(self.plan.install_id, role.label());
-                ext4::make_in_place(self.plan.target.path(), partition, id)
+                ext4::make_in_place(self.target()?, partition, id)
             }
             Step::WriteSlot { role, .. } => self.write_slot(*role),
             Step::ClearSlot { role } => self.zero(self.plan.layout.of(*role)?.start, ALIGN),
@@ -200,7 +206,7 @@ impl Run<'_> {
         let mut reader = BufReader::with_capacity(1 << 20, reader);
         let tree = verity::verify(&mut reader, &slot.verity);
         // The digest decides first: a damaged file also has a wrong tree.
-        std::io::copy(&mut reader, &mut std::io::sink()).map_err(from_io)?;
+        io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
         tree.map_err(|e| {
             Failure::error(
                 Kind::ImageVerity,
@@ -214,7 +220,7 @@ impl Run<'_> {
         let mut done = slot.file.size;
         for entry in manifest.files().skip(1) {
             let mut reader = self.progress(image.reader(entry)?, done, total);
-            std::io::copy(&mut reader, &mut std::io::sink()).map_err(from_io)?;
+            io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
             done += entry.size;
         }
         Ok(())
@@ -222,16 +228,31 @@ impl Run<'_> {
 
     fn zero(&self, start: u64, length: u64) -> anyhow::Result<()> {
         let zeros = vec![0; usize::try_from(length)?];
-        self.target()?
-            .write_all_at(&zeros, start)
-            .context("writing zeros")
+        self.write_at(&zeros, start)
     }
 
     fn make_unbootable(&self) -> anyhow::Result<()> {
         let size = self.plan.layout.disk_size;
         self.zero(0, ALIGN)?;
         self.zero(size - ALIGN, ALIGN)?;
-        self.target()?.sync_all().context("writing to the disk")
+        self.sync()
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> anyhow::Result<()> {
+        let written = self.target()?.write_all_at(bytes, at);
+        written.map_err(|e| self.write_failed(e))
+    }
+
+    fn sync(&self) -> anyhow::Result<()> {
+        let synced = self.target()?.sync_all();
+        synced.map_err(|e| self.write_failed(e))
+    }
+
+    fn write_failed(&self, error: io::Error) -> anyhow::Error {
+        Failure::of_write(
+            error,
+            format!("writing to {}", self.plan.target.path().display()),
+        )
     }
 
     fn write_slot(&self, role: Role) -> anyhow::Result<()> {
@@ -244,9 +265,8 @@ impl Run<'_> {
             if count == 0 {
                 return Ok(());
             }
-            window
-                .write_all(&buffer[..count])
-                .context("writing to the disk")?;
+            let written = window.write_all(&buffer[..count]);
+            written.map_err(|e| self.write_failed(e))?;
         }
     }
 
@@ -303,9 +323,7 @@ impl Run<'_> {
             .read(&self.inputs.image.manifest.boot.bios_core)?;
         let mut bytes = bios::core_image(&core, partition.start / 512, partition.size)?;
         bytes.resize(usize::try_from(partition.size)?, 0);
-        self.window(Role::BiosBoot)?
-            .write_all(&bytes)
-            .context("writing to the disk")
+        self.write_at(&bytes, partition.start)
     }
 
     fn write_oem(&self) -> anyhow::Result<()> {
@@ -321,7 +339,7 @@ impl Run<'_> {
             small(CONFIG_NAME, self.inputs.config.clone()),
             small(REPORT_NAME, report),
         ];
-        ext4::write_small(&mut self.window(Role::Oem)?, partition, id, &files)
+        ext4::make_with_files(self.target()?, partition, id, &files)
     }
 
     /// Everything else must be on the disk before the table, and the table before the MBR.
@@ -333,19 +351,12 @@ impl Run<'_> {
         let core_lba = self.plan.layout.of(Role::BiosBoot)?.start / 512;
         let code = bios::boot_code(&boot_img, core_lba)?;
         let table = table::render_table(&self.plan.layout, &code)?;
-        let target = self.target()?;
-        let sync = || target.sync_all().context("waiting for the disk");
-        let write = |bytes: &[u8], at| {
-            target
-                .write_all_at(bytes, at)
-                .context("writing to the disk")
-        };
-        sync()?;
-        write(&table.backup, table.backup_start)?;
-        write(&table.primary, u64::from(self.plan.layout.sector_size))?;
-        sync()?;
-        write(&table.mbr, 0)?;
-        sync()
+        self.sync()?;
+        self.write_at(&table.backup, table.backup_start)?;
+        self.write_at(&table.primary, u64::from(self.plan.layout.sector_size))?;
+        self.sync()?;
+        self.write_at(&table.mbr, 0)?;
+        self.sync()
     }
 }
 
@@ -361,7 +372,7 @@ struct Told<'a, R> {
 }
 
 impl<R: Read> Read for Told<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.done += count as u64;
         if self.last.elapsed() >= PROGRESS_PAUSE {

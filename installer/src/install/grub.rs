@@ -8,10 +8,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::disk::layout::{Layout, Role};
+use crate::failure::{Failure, Kind};
 use crate::image::manifest::Verity;
 
 /// Folder of GRUB's own files on the ESP; the prefix that Debian's signed GRUB has built in.
 pub const GRUB_DIR: &str = "EFI/debian";
+
+/// What fits into the kernel's command line: 2048 bytes on x86 (`COMMAND_LINE_SIZE`), less what
+/// GRUB puts before it.
+const ARGUMENTS_LIMIT: usize = 2048 - 64;
 
 /// What the menu of a disk is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +117,16 @@ pub fn render_arguments(menu: &BootMenu) -> String {
 pub fn render_slot(menu: &BootMenu) -> anyhow::Result<String> {
     let slot = &menu.slot;
     let arguments = render_arguments(menu);
+    if arguments.len() > ARGUMENTS_LIMIT {
+        return Err(Failure::error(
+            Kind::ConfigInvalid,
+            format!(
+                "the kernel's command line has {} characters, it takes {ARGUMENTS_LIMIT}",
+                arguments.len()
+            ),
+            "shorten os.additional_kernel_arguments",
+        ));
+    }
     let quiet = |c: char| !c.is_ascii_control() && c.is_ascii() && !"'\"\\$;&|<>{}`#".contains(c);
     ensure!(
         arguments.chars().chain(slot.version.chars()).all(quiet),

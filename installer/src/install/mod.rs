@@ -10,3 +10,4 @@ pub mod grub;
 pub mod plan;
 pub mod report;
 pub mod run;
+mod signals;

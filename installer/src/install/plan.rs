@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::grub::{self, BootMenu, SlotBoot};
 use crate::config::Config;
+use crate::disk::bios;
 use crate::disk::layout::{Layout, Role, show};
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
@@ -114,9 +115,6 @@ impl fmt::Display for Step {
     }
 }
 
-/// Room for file system structures, beyond the files themselves.
-const OVERHEAD: u64 = 512 << 20;
-
 /// Makes the plan of a new install. `consoles` are the kernel's, the last one the main one.
 pub fn plan_install(
     config: &Config,
@@ -134,7 +132,20 @@ pub fn plan_install(
     )?;
     let slot = manifest.slot.file.size;
     let all: u64 = manifest.files().map(|file| file.size).sum();
-    let esp = all - slot - manifest.boot.bios_boot.size - manifest.boot.bios_core.size;
+    let boot = &manifest.boot;
+    bios::check_sizes(
+        boot.bios_boot.size,
+        boot.bios_core.size,
+        layout.of(Role::BiosBoot)?.size,
+    )
+    .map_err(|e| {
+        Failure::error(
+            Kind::ImageDamaged,
+            format!("the image's boot loader for BIOS: {e}"),
+            "the image was put together wrongly; take another build",
+        )
+    })?;
+    let esp = all - slot - boot.bios_boot.size - boot.bios_core.size;
     if esp > layout.of(Role::Esp)?.size * 9 / 10 {
         return Err(Failure::error(
             Kind::ImageDamaged,
@@ -181,7 +192,6 @@ pub fn plan_install(
         Step::WriteOem,
         Step::WriteTable,
     ];
-    target.check_room(all + OVERHEAD)?;
     Ok(Plan {
         install_id,
         target,

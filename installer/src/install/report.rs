@@ -3,9 +3,15 @@
 //! In: the engine's journal. Out: [`Report`] as JSON, kept on the node's OEM partition and
 //! wherever `--report` says. It holds no secrets. Old reports must parse for ever.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use super::plan::{Plan, Step};
+use crate::failure::{Failure, Kind};
 
 /// What happened in an install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,4 +61,91 @@ pub struct Entry {
     pub step: Step,
     /// How long it took; `None` when it did not end.
     pub milliseconds: Option<u64>,
+}
+
+/// A place for a report, known to be good before anything is written elsewhere.
+#[derive(Debug)]
+pub struct ReportFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl ReportFile {
+    /// Makes sure that the report can be written to `path`, and that this is none of `others`.
+    pub fn reserve(path: &Path, others: &[&Path]) -> anyhow::Result<Self> {
+        let refused = |why: String| {
+            Failure::error(
+                Kind::OutputUnwritable,
+                format!("the report can't be written to {}: {why}", path.display()),
+                "give --report a file name in a folder that you may write to",
+            )
+        };
+        if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+            return Err(refused("it is no plain file".into()));
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let real = |path: &Path| match (path.canonicalize(), path.parent(), path.file_name()) {
+            (Ok(real), _, _) => real,
+            (Err(_), Some(folder), Some(name)) if !folder.as_os_str().is_empty() => folder
+                .canonicalize()
+                .unwrap_or_else(|_| folder.to_owned())
+                .join(name),
+            _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        };
+        if let Some(other) = others.iter().find(|other| real(other) == real(path)) {
+            return Err(refused(format!("that is {}", other.display())));
+        }
+        let file = NamedTempFile::new_in(folder).map_err(|e| refused(e.to_string()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Writes the report in one go.
+    pub fn write(mut self, report: &Report) -> anyhow::Result<()> {
+        let doing = || format!("writing the report {}", self.path.display());
+        let bytes = serde_json::to_vec_pretty(report).with_context(doing)?;
+        self.file.write_all(&bytes).with_context(doing)?;
+        self.file
+            .persist(&self.path)
+            .map(drop)
+            .with_context(|| format!("writing the report {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_goes_only_where_it_harms_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.yaml");
+        std::fs::write(&config, "x").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&config, &link).unwrap();
+        let target = dir.path().join("disk.img");
+        for bad in [
+            Path::new("/dev/full"),
+            Path::new("/no/such/folder/report.json"),
+            dir.path(),
+            &config,
+            &link,
+            &target,
+        ] {
+            let error = ReportFile::reserve(bad, &[&config, &target]).unwrap_err();
+            assert_eq!(
+                Failure::of(&error).unwrap().kind,
+                Kind::OutputUnwritable,
+                "{}",
+                bad.display()
+            );
+        }
+        assert!(ReportFile::reserve(&dir.path().join("report.json"), &[&config, &target]).is_ok());
+        assert_eq!(std::fs::read(&config).unwrap(), b"x");
+    }
 }

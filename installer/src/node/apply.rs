@@ -252,6 +252,7 @@ fn keep(path: &str) -> anyhow::Result<()> {
         if image.is_dir() {
             seed::copy_attributes(&image, &unfinished)?;
             seed::copy(&image, &unfinished, Existing::Replace, &|_| false)?;
+            sync("/var")?;
         }
         fs::rename(&unfinished, &kept).with_context(doing)?;
     }

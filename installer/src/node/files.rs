@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -124,6 +124,7 @@ impl Names {
 pub fn write(top: &Path, file: &NodeFile, names: &Names) -> anyhow::Result<()> {
     let path = under(top, &file.path);
     let parent = path.parent().unwrap_or(top);
+    check_way(&path).with_context(|| format!("writing {}", file.path))?;
     fs::create_dir_all(parent)
         .with_context(|| format!("creating the folder {}", parent.display()))?;
     let doing = || format!("writing {}", file.path);
@@ -140,6 +141,7 @@ pub fn write(top: &Path, file: &NodeFile, names: &Names) -> anyhow::Result<()> {
         }
         Content::Dir { mode, owner } => {
             let (uid, gid) = names.ids(owner).with_context(doing)?;
+            check_way(&path.join("inside")).with_context(doing)?;
             fs::create_dir_all(&path).with_context(doing)?;
             std::os::unix::fs::chown(&path, Some(uid), Some(gid)).with_context(doing)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).with_context(doing)
@@ -162,7 +164,29 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32, (uid, gid): (u32, u32)) -> a
     std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
     // After the owner: a change of owner takes setuid bits away.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
+    // /etc lies in memory; what outlives a boot must outlive a power cut, whole.
+    if path.starts_with("/var") {
+        file.sync_all()?;
+    }
     fs::rename(&temporary, path)?;
+    Ok(())
+}
+
+/// An error when the way to `path` has a symlink that is not root's: whoever owns the folder
+/// could lead what root writes to anywhere.
+fn check_way(path: &Path) -> anyhow::Result<()> {
+    for way in path.ancestors().skip(1) {
+        let Ok(meta) = fs::symlink_metadata(way) else {
+            continue;
+        };
+        if meta.is_symlink() && meta.uid() != 0 {
+            bail!(
+                "{} is a symlink of user {}, not followed",
+                way.display(),
+                meta.uid()
+            );
+        }
+    }
     Ok(())
 }
 
@@ -277,6 +301,34 @@ mod tests {
                 .to_string()
                 .contains("nobody-knows")
         );
+    }
+
+    #[test]
+    fn the_symlink_of_a_user_is_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            return; // only root can make a symlink that is somebody else's
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let aim = dir.path().join("aim");
+        fs::create_dir(&aim).unwrap();
+        let link = dir.path().join("app");
+        std::os::unix::fs::symlink(&aim, &link).unwrap();
+        let file = NodeFile::text("/app/unit", "x");
+        write(dir.path(), &file, &Names::root_only()).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        for file in [
+            file,
+            NodeFile {
+                path: "/app".into(),
+                content: Content::Dir {
+                    mode: 0o700,
+                    owner: root(),
+                },
+            },
+        ] {
+            let error = write(dir.path(), &file, &Names::root_only()).unwrap_err();
+            assert!(format!("{error:#}").contains("not followed"), "{error:#}");
+        }
     }
 
     #[test]

@@ -198,6 +198,12 @@ pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
     let config = fallback_config();
     let mut files = render_identity(LIVE_HOSTNAME, machine_id);
     files.extend(network::render_network(&config.management, &[]));
+    // Disks of this machine's former life are looked at, never brought to life: an active volume
+    // group would keep its disk from being installed on.
+    files.push(NodeFile::link(
+        "/etc/udev/rules.d/69-lvm.rules",
+        "/dev/null",
+    ));
     for unit in ["getty@.service", "serial-getty@.service"] {
         let text = "# Whoever is at the console of a live system owns the machine anyway.\n\
                     [Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noreset --noclear - ${TERM}\n";

@@ -2,12 +2,12 @@
 //!
 //! In: a program and its arguments, never a shell string. Out: its output, or an error with
 //! the full line and the end of its stderr. stdin is empty unless given, the language is
-//! `C.UTF-8`, and every line that runs is logged so that it can be pasted into a shell.
+//! `C.UTF-8`, `sbin` folders are looked into too, and every line that runs is logged so that it can be pasted into a shell.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
 
 use anyhow::{Context as _, anyhow};
@@ -224,8 +224,11 @@ impl Cmd {
         let mut command = std::process::Command::new(&self.program);
         command
             .args(&self.args)
-            .env("LANG", "C.UTF-8")
-            .env_remove("LC_ALL")
+            .env("LC_ALL", "C.UTF-8")
+            .env(
+                "PATH",
+                with_sbin(&std::env::var_os("PATH").unwrap_or_default()),
+            )
             .envs(self.envs.iter().map(|(k, v)| (k, v)))
             .stdin(stdin)
             .stdout(stdout)
@@ -243,6 +246,19 @@ impl Cmd {
             }
         })
     }
+}
+
+/// PATH with the `sbin` beside every `bin`: ordinary users of Debian have `mke2fs` and its like
+/// installed, but not in their PATH.
+fn with_sbin(path: &OsStr) -> OsString {
+    let mut dirs: Vec<PathBuf> = std::env::split_paths(path).collect();
+    for dir in dirs.clone() {
+        let sbin = dir.with_file_name("sbin");
+        if dir.ends_with("bin") && !dirs.contains(&sbin) {
+            dirs.push(sbin);
+        }
+    }
+    std::env::join_paths(dirs).unwrap_or_else(|_| path.to_owned())
 }
 
 /// A program that is being fed and read, see [`Cmd::stream`].
@@ -345,6 +361,18 @@ mod tests {
             error.downcast_ref::<CmdError>(),
             Some(CmdError::Missing { program }) if program == "no-such-program-here"
         ));
+    }
+
+    #[test]
+    fn sbin_is_looked_into_after_the_rest() {
+        let known = with_sbin(OsStr::new("/usr/bin:/home/me/bin:/sbin:/bin"));
+        assert_eq!(
+            known,
+            "/usr/bin:/home/me/bin:/sbin:/bin:/usr/sbin:/home/me/sbin"
+        );
+        assert_eq!(with_sbin(OsStr::new("/nowhere")), "/nowhere");
+        let path = Cmd::new("sh").args(["-c", "echo $PATH"]).run().unwrap();
+        assert!(path.text().contains("sbin"), "{}", path.text());
     }
 
     #[test]

@@ -151,21 +151,21 @@ struct Node<'a> {
 pub fn run(_options: &VerifyOptions) -> anyhow::Result<VerifyReport> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::error(
-            Kind::NodeDiffers,
+            Kind::NotANode,
             "only root can read all that has to be compared",
             "run: sudo harrow verify",
         ));
     }
     let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
         Failure::error(
-            Kind::NodeDiffers,
+            Kind::NotANode,
             format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
             "run it on an installed node",
         )
     })?;
     if state.role == Role::Live {
         return Err(Failure::error(
-            Kind::NodeDiffers,
+            Kind::NotANode,
             "this is a live system, it has no config to compare with",
             "run it on an installed node",
         ));
