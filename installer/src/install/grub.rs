@@ -18,6 +18,11 @@ pub const GRUB_DIR: &str = "EFI/debian";
 /// GRUB puts before it.
 const ARGUMENTS_LIMIT: usize = 2048 - 64;
 
+/// The security modules of a node: Debian's list without those that nothing here uses. BPF among
+/// them makes systemd load programs of its own at each boot; who wants it says
+/// `os.additional_kernel_arguments: lsm=...`, the last one counts.
+pub const LSM: &str = "landlock,lockdown,yama,apparmor";
+
 /// What the menu of a disk is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootMenu {
@@ -106,6 +111,7 @@ pub fn render_arguments(menu: &BootMenu) -> String {
         format!("harrow.boot.data=PARTUUID={}", slot.data_guid),
         "systemd.gpt_auto=0".into(),
         "loglevel=4".into(),
+        format!("lsm={LSM}"),
         "panic=30".into(),
     ];
     words.extend(menu.consoles.iter().map(|c| format!("console={c}")));
