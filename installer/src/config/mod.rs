@@ -7,6 +7,7 @@ mod answers;
 pub mod formats;
 mod resolve;
 mod rules;
+pub mod secret;
 mod text;
 
 pub use answers::Answers;
