@@ -4,6 +4,7 @@
 //! [`Problem`] at once. Pure: no disk, no clock, no environment.
 
 mod answers;
+pub mod cmdline;
 pub mod formats;
 mod resolve;
 mod rules;
