@@ -9,6 +9,7 @@ pub mod formats;
 mod resolve;
 mod rules;
 pub mod secret;
+pub mod seed;
 mod text;
 
 pub use answers::Answers;
