@@ -43,6 +43,10 @@ impl<'a> Window<'a> {
 impl Read for Window<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = self.room(buffer.len());
+        if room == 0 {
+            // Also far behind the end, where start and position have no sum.
+            return Ok(0);
+        }
         let count = self
             .file
             .read_at(&mut buffer[..room], self.start + self.at)?;
@@ -105,6 +109,8 @@ mod tests {
         window.read_to_string(&mut text).unwrap();
         assert_eq!(text, "2345x");
         assert!(window.seek(SeekFrom::Current(-9)).is_err());
+        window.seek(SeekFrom::Start(u64::MAX)).unwrap();
+        assert_eq!(window.read(&mut [0; 1]).unwrap(), 0);
         let mut window = Window::new(&file, 0, 10).with_budget(9);
         assert_eq!(window.read(&mut [0; 9]).unwrap(), 9);
         assert!(window.read(&mut [0; 9]).is_err());
