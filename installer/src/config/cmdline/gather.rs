@@ -1,11 +1,13 @@
 //! From settings to values: repetition makes lists, the schema makes types.
 
+use std::fmt;
+
 use serde_json::Value;
 
-use super::{Place, Segment, Setting, Shape, interface};
+use super::{Place, Segment, Setting, Shape, interface, show_path};
 
 /// A value at its path, and the words that made it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Gathered {
     /// Where it belongs.
     pub path: Vec<Segment>,
@@ -13,6 +15,13 @@ pub struct Gathered {
     pub value: Value,
     /// The words: for a list one for each item, else the one that won.
     pub places: Vec<Place>,
+}
+
+impl fmt::Debug for Gathered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the value, which may be a token.
+        write!(f, "{}=***", show_path(&self.path))
+    }
 }
 
 /// Settings of the same path together, in the order in which their paths first came. Where the
@@ -93,8 +102,8 @@ fn typed(text: &str, shape: Shape) -> Value {
 mod tests {
     use serde_json::json;
 
+    use super::super::parse_settings;
     use super::super::tests::shape;
-    use super::super::{parse_settings, show_path};
     use super::*;
     use crate::sys::cmdline::Cmdline;
 
@@ -132,6 +141,7 @@ mod tests {
         ];
         let expected = expected.map(|(path, value, words)| (path.to_owned(), value, words));
         assert_eq!(said, expected);
+        assert!(!format!("{gathered:?}").contains("9000"), "{gathered:?}");
     }
 
     #[test]

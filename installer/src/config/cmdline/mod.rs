@@ -119,13 +119,22 @@ pub fn parse_settings(
     shape: &dyn Fn(&[Segment]) -> Shape,
 ) -> (Vec<Setting>, Vec<Malformed>) {
     let (mut settings, mut malformed) = (Vec::new(), Vec::new());
+    let count = line.words().count();
     for (number, (key, value)) in line.words().enumerate() {
         let place = Place {
             word: number + 1,
             spelled: key.to_owned(),
         };
+        let open = line.has_open_quote() && place.word == count;
         match parse_word(key, value, &place, shape) {
             None => {}
+            Some(Ok(_)) if open => malformed.push(Malformed {
+                place,
+                wrong: Wrong {
+                    message: "has a quote that is not closed".to_owned(),
+                    hint: "a second \" where the value ends".to_owned(),
+                },
+            }),
             Some(Ok(setting)) => settings.push(setting),
             Some(Err(wrong)) => malformed.push(Malformed { place, wrong }),
         }
@@ -332,6 +341,7 @@ mod tests {
             "harrow.ä=1",
             "harrow.a/b=1",
             "harrow.a[0][0]=1",
+            "harrow.token=\"hunter2 quiet",
             "harrow.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q=hunter2",
         ] {
             let (settings, malformed) =

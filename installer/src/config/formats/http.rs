@@ -1,6 +1,7 @@
 //! URLs, and what is sent along with a request. URLs can hold secrets: messages show them
 //! through [`masked_url`].
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use super::{Wrong, host, made_of, one_of, quoted, wrong};
 const URL_HINT: &str = "such as https://10.0.0.5/config.yaml";
 
 /// A URL of HTTP, in parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     /// `https` rather than `http`.
     pub secure: bool,
@@ -23,6 +24,15 @@ pub struct HttpUrl {
     pub credentials: bool,
     /// Path and query, at least `/`.
     pub path: String,
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the query, where some put their tokens.
+        let scheme = if self.secure { "https" } else { "http" };
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{scheme}://{}:{}{path}", self.host, self.port)
+    }
 }
 
 /// A URL as it may be shown: without user, password, query and fragment.
@@ -255,6 +265,7 @@ mod tests {
         ] {
             assert!(http_url(bad).is_err(), "{bad}");
         }
+        assert!(!format!("{:?}", http_url("http://u:hunter2@a/?hunter2")).contains("hunter2"));
         assert!(http_url("tftp://a/b").unwrap_err().message.contains("TFTP"));
         assert!(http_url("file:///x").unwrap_err().hint.contains("path"));
     }

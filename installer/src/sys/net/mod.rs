@@ -9,6 +9,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -30,7 +31,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(8);
 pub const SMALL: usize = 1 << 20;
 
 /// What to fetch.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Fetch {
     /// A URL of http or https; user and password in it are sent as basic authentication.
     pub url: String,
@@ -46,12 +47,30 @@ pub struct Fetch {
 }
 
 /// What came.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     /// The body.
     pub bytes: Vec<u8>,
     /// What the server says that it is; may be empty.
     pub content_type: String,
+}
+
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fetch({})", masked_url(&self.url))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A config holds secrets.
+        write!(
+            f,
+            "Answer({} bytes, {})",
+            self.bytes.len(),
+            self.content_type
+        )
+    }
 }
 
 impl Fetch {
