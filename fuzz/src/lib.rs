@@ -8,7 +8,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Bytes of memory for each byte of input.
 const RATIO: usize = 100;
 /// Bytes of memory that are fine for any input: tables and buffers of a fixed size.
-const BASE: usize = 1 << 20;
+const BASE: usize = 384 << 10;
 
 /// Runs `read` on `input`; panics when it takes more memory at once than 100 times the input
 /// and a fixed base. Hangs are the fuzzer's to find (`-timeout`).

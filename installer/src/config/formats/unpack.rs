@@ -7,7 +7,7 @@ use super::{Wrong, wrong};
 /// What is taken however small the input is.
 const FLOOR: usize = 64 << 10;
 /// What is taken for each byte of input; configs shrink to a tenth, bombs to a thousandth.
-const RATIO: usize = 50;
+const RATIO: usize = 30;
 /// The most that is ever taken.
 const CEILING: usize = 16 << 20;
 
@@ -16,7 +16,7 @@ pub fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
-/// Unpacks gzip, all members of it. Refuses what unpacks to more than 50 times its size
+/// Unpacks gzip, all members of it. Refuses what unpacks to more than 30 times its size
 /// (64 KiB are always fine) or to more than 16 MiB.
 pub fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Wrong> {
     let limit = (FLOOR.max(packed.len().saturating_mul(RATIO))).min(CEILING);

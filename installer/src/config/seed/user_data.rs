@@ -9,6 +9,8 @@ use crate::config::formats::{Wrong, gunzip, is_gzip, wrong};
 
 /// Wrappers around wrappers: gzip in a part in base64, and one more.
 const DEPTH: usize = 4;
+/// One of them may be gzip, or its limit would be multiplied with itself.
+const UNPACKED: usize = 1;
 /// Parts of a multipart message.
 const PARTS: usize = 100;
 /// Lines that may begin a part: each costs memory, whatever it turns out to be.
@@ -17,26 +19,28 @@ const DASHES: usize = 1000;
 /// The config in user-data: plain or under `#cloud-config`; packed by gzip; in base64; or as the
 /// one config of a MIME multipart message. Other kinds of user-data are refused by their names.
 pub fn unwrap_user_data(bytes: &[u8]) -> Result<String, Wrong> {
-    unwrap(bytes, DEPTH)
+    unwrap(bytes, DEPTH, UNPACKED)
 }
 
-fn unwrap(bytes: &[u8], depth: usize) -> Result<String, Wrong> {
-    let Some(depth) = depth.checked_sub(1) else {
+fn unwrap(bytes: &[u8], depth: usize, unpack: usize) -> Result<String, Wrong> {
+    let packed = is_gzip(bytes);
+    let left = depth.checked_sub(1).zip(unpack.checked_sub(packed.into()));
+    let Some((depth, unpack)) = left else {
         return wrong(
             "user-data with too many wrappers around it",
             "one is enough",
         );
     };
-    if is_gzip(bytes) {
-        return unwrap(&gunzip(bytes)?, depth);
+    if packed {
+        return unwrap(&gunzip(bytes)?, depth, unpack);
     }
     let text = as_text(bytes)?;
     let lower = text.get(..13).unwrap_or(text).to_ascii_lowercase();
     if lower.starts_with("content-type:") || lower.starts_with("mime-version:") {
-        return unwrap(&config_part(text)?, depth);
+        return unwrap(&config_part(text)?, depth, unpack);
     }
     if let Some(inner) = from_base64(text) {
-        return unwrap(&inner, depth);
+        return unwrap(&inner, depth, unpack);
     }
     check_header(text)?;
     Ok(text.to_owned())
