@@ -4,6 +4,9 @@
 FLAVOR ?= net
 OUT    ?= out
 CACHE  ?= cache
+# Seconds for each target of the fuzzer.
+FUZZ_SECONDS ?= 600
+FUZZ_SHORT_SECONDS ?= 5
 # Arguments for qemu-tests: names of scenarios, none for all.
 SCENARIOS ?=
 
@@ -16,13 +19,23 @@ TEST_PACKAGES  := $(BUILD_PACKAGES) qemu-system-x86 qemu-utils ovmf gdisk dosfst
 # Two at once would both call apt.
 .NOTPARALLEL:
 
-.PHONY: help iso run test check bench bless clean build-deps test-deps programs
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+# What cargo-fuzz sets for coverage, all of it known to stable Rust; sanitizers would need nightly.
+# With --target they do not reach build scripts.
+FUZZ_RUSTFLAGS := --cfg fuzzing -Cpasses=sancov-module \
+                  -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+                  -Ccodegen-units=1
+RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+.PHONY: help iso run test check fuzz fuzz-short bench bless clean build-deps test-deps programs
 
 help:
 	@echo 'make iso     build the ISO into $(OUT)/'
 	@echo 'make run     boot the newest ISO in QEMU, in this terminal (Ctrl-a x ends it)'
 	@echo 'make test    check, build the ISO, boot it in QEMU, install, and check the nodes'
 	@echo 'make check   format, clippy and unit tests'
+	@echo 'make fuzz    feed strange input to the readers of configs, $(FUZZ_SECONDS) s each'
 	@echo 'make bench   how fast images are checked and written'
 	@echo 'make bless   rewrite the golden files of the tests'
 	@echo 'make clean   remove target/, $(OUT)/ and $(CACHE)/'
@@ -62,7 +75,14 @@ check: test-deps
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --no-fail-fast
 
-test: check iso
+fuzz fuzz-short: test-deps
+	cd fuzz && RUSTFLAGS="$(FUZZ_RUSTFLAGS)" cargo build --locked --target $(RUST_HOST)
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "fuzzing $$target"; \
+	    fuzz/run $$target $(RUST_HOST) $(if $(filter fuzz,$@),$(FUZZ_SECONDS),$(FUZZ_SHORT_SECONDS)) || exit 1; \
+	done
+
+test: check fuzz-short iso
 	cargo run --locked -p qemu-tests -- run --out $(OUT) $(SCENARIOS)
 
 bench: test-deps
@@ -73,4 +93,5 @@ bless: test-deps
 
 clean:
 	cargo clean
+	rm -rf fuzz/target
 	$(SUDO) rm -rf $(OUT) $(CACHE)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::config::formats::masked_url;
 use crate::disk::fat::Fat;
 use crate::disk::layout::show;
 use crate::disk::window::Window;
@@ -43,7 +44,7 @@ pub struct Found {
 /// Looks for a config, strongest source first. `tell` hears what takes time.
 pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Found>> {
     if let Some(url) = cmdline.get(CONFIG_URL) {
-        tell(format!("fetching the config from {url}"));
+        tell(format!("fetching the config from {}", masked_url(url)));
         return from_url(url).map(Some);
     }
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
@@ -65,7 +66,7 @@ fn from_url(url: &str) -> anyhow::Result<Found> {
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
-            format!("{CONFIG_URL}={url}: {e:#}"),
+            format!("{CONFIG_URL}={}: {e:#}", masked_url(url)),
             "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
         )
     };
@@ -76,7 +77,7 @@ fn from_url(url: &str) -> anyhow::Result<Found> {
         read_some(&path)
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
-    found(url.to_owned(), bytes)
+    found(masked_url(url), bytes)
 }
 
 /// A file, or enough of it to see that it is no config.

@@ -4,8 +4,12 @@
 //! [`Problem`] at once. Pure: no disk, no clock, no environment.
 
 mod answers;
+pub mod cmdline;
+pub mod formats;
 mod resolve;
 mod rules;
+pub mod secret;
+pub mod seed;
 mod text;
 
 pub use answers::Answers;

@@ -54,6 +54,14 @@ impl<'a> Fat<'a> {
         Ok(Self { disk, fs })
     }
 
+    /// The label: that of the root folder, else that of the boot sector; may be empty.
+    pub fn label(&self) -> anyhow::Result<String> {
+        let root = self.fs.read_volume_label_from_root_dir();
+        let root = root.context("reading the label of the FAT file system")?;
+        let label = root.unwrap_or_else(|| self.fs.volume_label());
+        Ok(label.trim_end_matches([' ', '\0']).to_owned())
+    }
+
     /// Writes one file, making its folders; `path` is relative, with `/`.
     pub fn write(&self, path: &str, content: &mut dyn Read) -> anyhow::Result<()> {
         let context = || format!("writing {path} onto the FAT file system");
@@ -117,6 +125,7 @@ mod tests {
         fat.write("EFI/debian/grub.cfg", &mut &b"x"[..]).unwrap();
         fat.close().unwrap();
         let fat = Fat::open(Window::new(&file, 0, size)).unwrap();
+        assert_eq!(fat.label().unwrap(), "HARROW_ESP");
         assert_eq!(
             fat.read("efi/boot/bootx64.efi", 1 << 20).unwrap().unwrap(),
             content

@@ -7,6 +7,7 @@ pub mod bios;
 pub mod ext4;
 pub mod fat;
 pub mod fat_dots;
+pub mod iso9660;
 pub mod layout;
 pub mod table;
 pub mod target;

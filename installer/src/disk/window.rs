@@ -13,6 +13,7 @@ pub struct Window<'a> {
     start: u64,
     len: u64,
     at: u64,
+    budget: u64,
 }
 
 impl<'a> Window<'a> {
@@ -23,7 +24,14 @@ impl<'a> Window<'a> {
             start,
             len,
             at: 0,
+            budget: u64::MAX,
         }
+    }
+
+    /// The same, but an error after `budget` bytes have been read: tables of a strange disk can
+    /// lead a reader in circles.
+    pub fn with_budget(self, budget: u64) -> Self {
+        Self { budget, ..self }
     }
 
     fn room(&self, wanted: usize) -> usize {
@@ -35,10 +43,17 @@ impl<'a> Window<'a> {
 impl Read for Window<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = self.room(buffer.len());
+        if room == 0 {
+            // Also far behind the end, where start and position have no sum.
+            return Ok(0);
+        }
         let count = self
             .file
             .read_at(&mut buffer[..room], self.start + self.at)?;
         self.at += count as u64;
+        let left = self.budget.checked_sub(count as u64);
+        self.budget =
+            left.ok_or_else(|| io::Error::other("the tables of the disk go in circles"))?;
         Ok(count)
     }
 }
@@ -99,5 +114,10 @@ mod tests {
         window.read_to_string(&mut text).unwrap();
         assert_eq!(text, "2345x");
         assert!(window.seek(SeekFrom::Current(-9)).is_err());
+        window.seek(SeekFrom::Start(u64::MAX)).unwrap();
+        assert_eq!(window.read(&mut [0; 1]).unwrap(), 0);
+        let mut window = Window::new(&file, 0, 10).with_budget(9);
+        assert_eq!(window.read(&mut [0; 9]).unwrap(), 9);
+        assert!(window.read(&mut [0; 9]).is_err());
     }
 }

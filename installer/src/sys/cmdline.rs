@@ -7,6 +7,7 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cmdline {
     words: Vec<(String, Option<String>)>,
+    open_quote: bool,
 }
 
 impl Cmdline {
@@ -29,7 +30,10 @@ impl Cmdline {
         if !word.is_empty() {
             words.push(split(&word));
         }
-        Self { words }
+        Self {
+            words,
+            open_quote: quoted,
+        }
     }
 
     /// The last value of a key, as the last one wins; `Some("")` for a key without a value.
@@ -41,6 +45,17 @@ impl Cmdline {
     pub fn all<'a, 'k>(&'a self, key: &'k str) -> impl Iterator<Item = &'a str> + use<'a, 'k> {
         let found = self.words.iter().filter(move |(k, _)| k == key);
         found.map(|(_, value)| value.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the last word's quote is not closed, so that it has swallowed the rest of the line.
+    pub fn has_open_quote(&self) -> bool {
+        self.open_quote
+    }
+
+    /// Every word as key and value, `None` for a key without `=`, in order.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let words = self.words.iter();
+        words.map(|(key, value)| (key.as_str(), value.as_deref()))
     }
 
     /// All keys that begin with a prefix.
@@ -74,7 +89,10 @@ mod tests {
         assert_eq!(line.get("console"), Some("ttyS0,115200"));
         assert_eq!(line.all("console").count(), 2);
         assert_eq!(line.get("nothing"), None);
-        assert_eq!(Cmdline::parse("a=\"open").get("a"), Some("open"));
+        assert!(!line.has_open_quote());
+        let open = Cmdline::parse("a=\"open b");
+        assert_eq!(open.get("a"), Some("open b"));
+        assert!(open.has_open_quote());
         assert_eq!(
             Cmdline::parse("harrow.x=1 harrow.y quiet")
                 .keys("harrow.")

@@ -1,0 +1,339 @@
+//! URLs, and what is sent along with a request. URLs can hold secrets: messages show them
+//! through [`masked_url`].
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use ureq::http::{HeaderName, HeaderValue, Uri};
+
+use super::{Wrong, host, made_of, one_of, quoted, wrong};
+
+const URL_HINT: &str = "such as https://10.0.0.5/config.yaml";
+
+/// A URL of HTTP, in parts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// `https` rather than `http`.
+    pub secure: bool,
+    /// Name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Port, that of the scheme when none was said.
+    pub port: u16,
+    /// Whether a user or password is in it.
+    pub credentials: bool,
+    /// Path and query, at least `/`.
+    pub path: String,
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the query, where some put their tokens.
+        let scheme = if self.secure { "https" } else { "http" };
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{scheme}://{}:{}{path}", self.host, self.port)
+    }
+}
+
+/// A URL as it may be shown: without user, password, query and fragment.
+pub fn masked_url(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    // A password can hold a slash by mistake, so everything before the last @ is hidden.
+    let (place, path) = match rest.rfind('@') {
+        Some(at) if at < end => (format!("***@{}", &rest[at + 1..end]), &rest[end..]),
+        Some(at) if rest[..at].contains(':') => (format!("***@{}", &rest[at + 1..]), ""),
+        _ => (rest[..end].to_owned(), &rest[end..]),
+    };
+    let mut shown = match scheme {
+        "" => place,
+        scheme => format!("{scheme}://{place}"),
+    };
+    shown.push_str(path);
+    if let Some(query) = shown.find(['?', '#']) {
+        shown.truncate(query + 1);
+        shown.push('…');
+    }
+    shown
+}
+
+/// A URL of http or https; other schemes are refused, each with its reason.
+pub fn http_url(text: &str) -> Result<HttpUrl, Wrong> {
+    let shown = quoted(&masked_url(text));
+    let Some((scheme, _)) = text.split_once("://") else {
+        return wrong(format!("{shown} is not a URL"), URL_HINT);
+    };
+    let secure = match scheme.to_ascii_lowercase().as_str() {
+        "https" => true,
+        "http" => false,
+        "tftp" => {
+            return wrong(
+                format!("{shown}: TFTP can't be used, it neither notices damage nor keeps secrets"),
+                "serve the file by HTTP; only the boot loader needs TFTP",
+            );
+        }
+        "ftp" | "ftps" | "sftp" => {
+            return wrong(
+                format!("{shown}: {scheme} can't be used"),
+                "serve the file by HTTP or HTTPS",
+            );
+        }
+        "file" => {
+            return wrong(
+                format!("{shown}: a file is no URL here"),
+                "give the file's path itself, without file://",
+            );
+        }
+        _ => {
+            return wrong(
+                format!("{shown}: the scheme is not known"),
+                "http:// or https://",
+            );
+        }
+    };
+    let Ok(uri) = text.parse::<Uri>() else {
+        return wrong(format!("{shown} is not a URL"), URL_HINT);
+    };
+    let authority = uri.authority().map(|a| a.as_str()).unwrap_or_default();
+    let name = uri.host().unwrap_or_default();
+    let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let good = match inner {
+        Some(inner) => matches!(inner.parse(), Ok(IpAddr::V6(_))),
+        None => host(name).is_ok() && !name.contains(':'),
+    };
+    // `http` leaves a port that is no number to the reader of the authority.
+    let after = authority.rsplit('@').next().unwrap_or_default();
+    let port_text = after.strip_prefix(name).unwrap_or_default();
+    let port = match port_text.strip_prefix(':') {
+        None if port_text.is_empty() => Some(if secure { 443 } else { 80 }),
+        None => None,
+        Some(digits) => digits.parse::<u16>().ok().filter(|port| *port > 0),
+    };
+    let (true, Some(port)) = (good, port) else {
+        return wrong(format!("{shown} has no valid host or port"), URL_HINT);
+    };
+    Ok(HttpUrl {
+        secure,
+        host: inner.unwrap_or(name).to_owned(),
+        port,
+        credentials: authority.contains('@'),
+        path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
+    })
+}
+
+/// `server_url`: the cluster to join, `https://HOST:PORT`; port 443 when none is said.
+pub fn server_url(text: &str) -> Result<HttpUrl, Wrong> {
+    const HINT: &str = "the cluster's VIP, such as https://10.0.0.5:443";
+    if !text.contains("://") && host(text.split(':').next().unwrap_or_default()).is_ok() {
+        return wrong(
+            format!("{} lacks https://", quoted(text)),
+            format!("https://{text}"),
+        );
+    }
+    let url = http_url(text)?;
+    let shown = quoted(&masked_url(text));
+    if !url.secure {
+        return wrong(format!("{shown} is not https"), HINT);
+    }
+    if url.credentials {
+        return wrong(
+            format!("{shown} has a user in it"),
+            "the secret goes into token",
+        );
+    }
+    if url.path != "/" {
+        return wrong(format!("{shown} has a path"), HINT);
+    }
+    Ok(url)
+}
+
+/// `http-proxy` and the like: `http://[USER:PASSWORD@]HOST:PORT`.
+pub fn proxy_url(text: &str) -> Result<HttpUrl, Wrong> {
+    let url = http_url(text)?;
+    if url.path != "/" {
+        return wrong(
+            format!("{} has a path", quoted(&masked_url(text))),
+            "a proxy is a host and a port, such as http://10.0.0.3:3128",
+        );
+    }
+    Ok(url)
+}
+
+/// `noProxy`: hosts, domains, addresses and networks, separated by commas.
+pub fn no_proxy(text: &str) -> Result<(), Wrong> {
+    let good = |item: &str| {
+        let name = item
+            .strip_prefix("*.")
+            .or_else(|| item.strip_prefix('.'))
+            .unwrap_or(item);
+        item == "*" || host(name).is_ok() || item.parse::<IpNet>().is_ok()
+    };
+    match text
+        .split(',')
+        .map(str::trim)
+        .find(|item| !item.is_empty() && !good(item))
+    {
+        None => Ok(()),
+        Some(item) => wrong(
+            format!("{} is neither host nor domain nor network", quoted(item)),
+            "such as localhost,.example.org,10.0.0.0/8",
+        ),
+    }
+}
+
+/// A header of a request. The message names the header, never its value.
+pub fn http_header(name: &str, value: &str) -> Result<(), Wrong> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return wrong(
+            format!("{} is not the name of a header", quoted(name)),
+            "such as Authorization",
+        );
+    }
+    if HeaderValue::from_str(value).is_err() {
+        return wrong(
+            format!("the value of the header {name} has a line break or control character"),
+            "one line of plain text",
+        );
+    }
+    Ok(())
+}
+
+/// Methods of a webhook.
+pub const WEBHOOK_METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+/// Events of an install that webhooks hear of.
+pub const WEBHOOK_EVENTS: [&str; 3] = ["STARTED", "SUCCEEDED", "FAILED"];
+
+/// The event of a webhook, in any case.
+pub fn webhook_event(text: &str) -> Result<&'static str, Wrong> {
+    one_of(&upper(text), "an event", &WEBHOOK_EVENTS)
+}
+
+/// The method of a webhook, in any case.
+pub fn webhook_method(text: &str) -> Result<&'static str, Wrong> {
+    one_of(&upper(text), "a method of HTTP", &WEBHOOK_METHODS)
+}
+
+fn upper(text: &str) -> String {
+    match made_of(text, 16, |b| b.is_ascii_alphabetic()) {
+        true => text.to_ascii_uppercase(),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_in_parts() {
+        for (text, host, port, path) in [
+            ("http://a", "a", 80, "/"),
+            ("https://a/b?c=d", "a", 443, "/b?c=d"),
+            ("HTTP://10.0.0.1:8080/x", "10.0.0.1", 8080, "/x"),
+            ("https://[fd00::1]:6443", "fd00::1", 6443, "/"),
+            ("https://u:p@h.example/", "h.example", 443, "/"),
+            ("http://a:65535/#f", "a", 65535, "/"),
+        ] {
+            let url = http_url(text).unwrap();
+            assert_eq!(
+                (&url.host[..], url.port, &url.path[..]),
+                (host, port, path),
+                "{text}"
+            );
+            assert_eq!(url.credentials, text.contains('@'));
+        }
+        for bad in [
+            "",
+            "a",
+            "http:/a",
+            "http://",
+            "http:///x",
+            "http://a b/",
+            "http://a:0/",
+            "http://a:65536",
+            "http://a:x",
+            "http://[10.0.0.1]",
+            "http://[fd00::1",
+            "http://10.0.0.256/",
+            "http://a_b/",
+            "http://u@",
+            "gopher://a",
+            "tftp://a/b",
+            "ftp://a/b",
+            "file:///etc/x",
+            "http://fd00::1/",
+        ] {
+            assert!(http_url(bad).is_err(), "{bad}");
+        }
+        assert!(!format!("{:?}", http_url("http://u:hunter2@a/?hunter2")).contains("hunter2"));
+        assert!(http_url("tftp://a/b").unwrap_err().message.contains("TFTP"));
+        assert!(http_url("file:///x").unwrap_err().hint.contains("path"));
+    }
+
+    #[test]
+    fn secrets_of_urls_are_masked() {
+        for (text, shown) in [
+            ("http://a/b", "http://a/b"),
+            ("http://user:hunter2@a/b", "http://***@a/b"),
+            ("http://a/b?token=hunter2", "http://a/b?…"),
+            ("http://a/b#hunter2", "http://a/b#…"),
+            ("http://user:hun/ter2@a/b", "http://***@a/b"),
+            ("user:hunter2@a", "***@a"),
+            ("http://a/@b", "http://a/@b"),
+            ("http://u@x@a", "http://***@a"),
+        ] {
+            assert_eq!(masked_url(text), shown, "{text}");
+        }
+        for bad in [
+            "tftp://u:hunter2@a/",
+            "http://u:hunter2@a:x/",
+            "https://a/?hunter2 x",
+            "x:hunter2@y",
+        ] {
+            let wrong = http_url(bad).unwrap_err();
+            assert!(!wrong.message.contains("hunter2"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn servers_and_proxies() {
+        assert_eq!(server_url("https://10.0.0.5").unwrap().port, 443);
+        assert_eq!(
+            server_url("https://vip.example.org:9345/").unwrap().port,
+            9345
+        );
+        assert_eq!(
+            server_url("10.0.0.5:443").unwrap_err().hint,
+            "https://10.0.0.5:443"
+        );
+        for bad in [
+            "http://10.0.0.5",
+            "https://a/v1",
+            "https://u:p@a",
+            "https://a/?x",
+            "",
+        ] {
+            assert!(server_url(bad).is_err(), "{bad}");
+        }
+        assert!(proxy_url("http://u:p@proxy:3128").is_ok());
+        assert!(proxy_url("http://proxy:3128/x").is_err());
+        for good in ["", "localhost,127.0.0.1", ".svc,*.a.b, 10.0.0.0/8", "*"] {
+            assert!(no_proxy(good).is_ok(), "{good}");
+        }
+        for bad in ["a b", "http://x", "10.0.0.0/99"] {
+            assert!(no_proxy(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_and_webhooks() {
+        assert!(http_header("X-Token", "a b").is_ok());
+        assert!(http_header("X Token", "a").is_err());
+        let wrong = http_header("X-Token", "hunter2\n").unwrap_err();
+        assert!(!wrong.message.contains("hunter2"), "{wrong:?}");
+        assert_eq!(webhook_event("started"), Ok("STARTED"));
+        assert!(webhook_event("stopped").is_err());
+        assert_eq!(webhook_method("post"), Ok("POST"));
+        assert!(webhook_method("ſTEAL").is_err());
+    }
+}

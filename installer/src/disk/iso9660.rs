@@ -1,0 +1,306 @@
+//! Reading small files from an ISO 9660 file system: what a cloud gives a machine as its seed.
+//!
+//! In: a window on a device or file. Out: the label, and files by path. Names are those of Rock
+//! Ridge, else of Joliet, else plain; letters' case and `-` against `_` make no difference, since
+//! plain names have neither. Nothing is believed: every size and offset has a limit.
+//!
+//! Source: ECMA-119 (3rd edition) sections 8 and 9; IEEE P1282 (Rock Ridge) 4.1.4; Joliet
+//! Specification, 1995. All numbers are read in their little-endian form.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::window::Window;
+
+/// Size of a sector; volume descriptors begin in sector 16.
+const SECTOR: u64 = 2048;
+/// Descriptors that are looked at.
+const DESCRIPTORS: u64 = 32;
+/// The largest folder that is read.
+const FOLDER_LIMIT: u32 = 256 << 10;
+
+/// How names of a tree are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Plain, or with Rock Ridge beside them.
+    Plain,
+    /// UCS-2, big-endian.
+    Joliet,
+}
+
+/// A file or folder: where its bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    sector: u32,
+    size: u32,
+    folder: bool,
+}
+
+/// An ISO 9660 file system.
+#[derive(Debug)]
+pub struct Iso<'a> {
+    disk: Window<'a>,
+    label: String,
+    trees: Vec<(Names, Extent)>,
+}
+
+impl<'a> Iso<'a> {
+    /// Opens what is there; `None` when it is no ISO 9660.
+    pub fn open(mut disk: Window<'a>) -> anyhow::Result<Option<Self>> {
+        let mut label = None;
+        let mut trees = Vec::new();
+        for number in 0..DESCRIPTORS {
+            let mut descriptor = [0; SECTOR as usize];
+            disk.seek(SeekFrom::Start((16 + number) * SECTOR))?;
+            if disk.read_exact(&mut descriptor).is_err() || &descriptor[1..6] != b"CD001" {
+                break;
+            }
+            let joliet = matches!(&descriptor[88..91], b"%/@" | b"%/C" | b"%/E");
+            let names = match (descriptor[0], joliet) {
+                (255, _) => break,
+                (1, _) => Names::Plain,
+                (2, true) => Names::Joliet,
+                _ => continue,
+            };
+            ensure!(
+                descriptor[128..130] == [0, 8],
+                "an ISO 9660 file system with blocks of another size than {SECTOR}"
+            );
+            if names == Names::Plain && label.is_none() {
+                label = Some(
+                    String::from_utf8_lossy(&descriptor[40..72])
+                        .trim_end()
+                        .to_owned(),
+                );
+            }
+            if let Some(record) = Record::first(&descriptor[156..190]) {
+                trees.push((names, record.extent()));
+            }
+        }
+        Ok(label.map(|label| Self { disk, label, trees }))
+    }
+
+    /// The volume's label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// A file of at most `limit` bytes; `None` when there is no such file.
+    pub fn read(&mut self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        for (names, root) in self.trees.clone() {
+            let context = || format!("reading {path} of the ISO 9660 file system");
+            if let Some(extent) = self.find(path, names, root).with_context(context)? {
+                ensure!(
+                    u64::from(extent.size) <= limit,
+                    "{path} has {} bytes, more than {limit}",
+                    extent.size
+                );
+                return self.bytes(extent).with_context(context).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn find(&mut self, path: &str, names: Names, root: Extent) -> anyhow::Result<Option<Extent>> {
+        let mut here = root;
+        for part in path.split('/') {
+            if !here.folder {
+                return Ok(None);
+            }
+            ensure!(here.size <= FOLDER_LIMIT, "a folder of {} bytes", here.size);
+            let folder = self.bytes(here)?;
+            let wanted = normal(part);
+            let mut found = None;
+            // Records never cross a sector's end.
+            for sector in folder.chunks(SECTOR as usize) {
+                let mut rest = sector;
+                while let Some(record) = Record::first(rest) {
+                    rest = &rest[record.0.len()..];
+                    if record.is_named(names, &wanted) {
+                        found = Some(record);
+                    }
+                }
+            }
+            let Some(record) = found else {
+                return Ok(None);
+            };
+            // Bit 7: more extents follow, as for files beyond 4 GiB.
+            ensure!(record.0[25] & 0x80 == 0, "{part} has several extents");
+            here = record.extent();
+        }
+        Ok(Some(here).filter(|extent| !extent.folder))
+    }
+
+    fn bytes(&mut self, extent: Extent) -> anyhow::Result<Vec<u8>> {
+        self.disk
+            .seek(SeekFrom::Start(u64::from(extent.sector) * SECTOR))?;
+        let mut bytes = Vec::new();
+        let size = u64::from(extent.size);
+        let count = (&mut self.disk).take(size).read_to_end(&mut bytes)?;
+        if count as u64 != size {
+            bail!("the disk ends in the middle of a file");
+        }
+        Ok(bytes)
+    }
+}
+
+/// A directory record (ECMA-119, 9.1): its whole bytes.
+struct Record<'a>(&'a [u8]);
+
+impl<'a> Record<'a> {
+    /// The record at the beginning of `bytes`, `None` at the end of a sector.
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let length = usize::from(*bytes.first()?);
+        let record = bytes.get(..length).filter(|record| record.len() >= 34)?;
+        (33 + usize::from(record[32]) <= length).then_some(Self(record))
+    }
+
+    fn extent(&self) -> Extent {
+        let number = |at: usize| {
+            let bytes = self.0.get(at..at + 4).and_then(|b| b.first_chunk::<4>());
+            bytes.map_or(0, |b| u32::from_le_bytes(*b))
+        };
+        Extent {
+            sector: number(2),
+            size: number(10),
+            folder: self.0[25] & 2 != 0,
+        }
+    }
+
+    fn is_named(&self, names: Names, wanted: &str) -> bool {
+        let end = 33 + usize::from(self.0[32]);
+        let name = &self.0[33..end];
+        if name == [0] || name == [1] {
+            return false; // "." and ".."
+        }
+        match names {
+            Names::Joliet => {
+                let units = name
+                    .chunks_exact(2)
+                    .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                normal(&String::from_utf16_lossy(&units.collect::<Vec<_>>())) == wanted
+            }
+            Names::Plain => {
+                // A byte fills up to an even length, then comes what systems may use.
+                let system = self
+                    .0
+                    .get(end + usize::from(name.len().is_multiple_of(2))..);
+                let long = rock_ridge_name(system.unwrap_or_default());
+                normal(&String::from_utf8_lossy(name)) == wanted || normal(&long) == wanted
+            }
+        }
+    }
+}
+
+/// The alternate name (`NM`) of Rock Ridge; empty without one.
+fn rock_ridge_name(mut system: &[u8]) -> String {
+    let mut name = Vec::new();
+    while let [a, b, length, _, ..] = *system {
+        let Some(entry) = system.get(..usize::from(length)).filter(|e| e.len() >= 4) else {
+            break;
+        };
+        if (a, b) == (b'N', b'M') {
+            name.extend_from_slice(entry.get(5..).unwrap_or_default());
+        }
+        system = &system[entry.len()..];
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// A name without its version (`;1`), in one spelling.
+fn normal(name: &str) -> String {
+    let name = name.split(';').next().unwrap_or_default();
+    name.trim_end_matches('.')
+        .to_ascii_lowercase()
+        .replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+    use crate::sys::cmd::Cmd;
+
+    /// An image made by xorriso in the manner of mkisofs.
+    fn image(options: &[&str]) -> tempfile::NamedTempFile {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("openstack/latest")).unwrap();
+        std::fs::write(dir.path().join("user-data"), "token: x\n").unwrap();
+        std::fs::write(
+            dir.path().join("openstack/latest/user_data"),
+            vec![b'y'; 5000],
+        )
+        .unwrap();
+        for number in 0..100 {
+            std::fs::write(dir.path().join(format!("file-{number}")), "").unwrap();
+        }
+        let image = tempfile::NamedTempFile::new().unwrap();
+        Cmd::new("xorriso")
+            .args(["-as", "mkisofs", "-quiet", "-V", "cidata"])
+            .args(options)
+            .arg("-o")
+            .arg(image.path().to_str().unwrap())
+            .arg(dir.path().to_str().unwrap())
+            .run()
+            .unwrap();
+        image
+    }
+
+    fn open(file: &std::fs::File) -> Option<Iso<'_>> {
+        Iso::open(Window::new(file, 0, file.metadata().unwrap().len())).unwrap()
+    }
+
+    #[test]
+    fn files_are_found_by_all_kinds_of_names() {
+        for options in [&["-r", "-J"][..], &["-r"], &["-J"], &["-iso-level", "3"]] {
+            let image = image(options);
+            let mut iso = open(image.as_file()).unwrap();
+            assert!(
+                iso.label().eq_ignore_ascii_case("cidata"),
+                "{}",
+                iso.label()
+            );
+            let mut read = |path: &str| iso.read(path, 5000).unwrap();
+            assert_eq!(read("user-data").unwrap(), b"token: x\n", "{options:?}");
+            assert_eq!(read("openstack/latest/user_data").unwrap().len(), 5000);
+            for missing in [
+                "user",
+                "openstack",
+                "user-data/x",
+                "openstack/x/user_data",
+                "",
+                ".",
+            ] {
+                assert_eq!(read(missing), None, "{missing}");
+            }
+            assert!(iso.read("openstack/latest/user_data", 4999).is_err());
+        }
+    }
+
+    #[test]
+    fn damaged_images_are_errors_or_nothing() {
+        let image = image(&["-r", "-J"]);
+        let good = std::fs::read(image.path()).unwrap();
+        let end = good.iter().rposition(|b| *b != 0).unwrap();
+        let file = image.as_file();
+        let put = |at: usize, byte: u8| file.write_all_at(&[byte], at as u64).unwrap();
+        // One byte after the other, where the tables are and a little beyond.
+        for at in (16 * 2048..end.min(32 * 2048)).filter(|at| good[*at] != 0) {
+            put(at, good[at] ^ 0xff);
+            if let Ok(Some(mut iso)) = Iso::open(Window::new(file, 0, good.len() as u64)) {
+                let _either = iso.read("openstack/latest/user_data", 1 << 20);
+                let _either = iso.read("user-data", 1 << 20);
+            }
+            put(at, good[at]);
+        }
+        for cut in [0, 1, 16 * 2048, 17 * 2048 - 1, 18 * 2048] {
+            let file = tempfile::tempfile().unwrap();
+            file.write_all_at(&good[..cut], 0).unwrap();
+            if let Some(mut iso) = open(&file) {
+                assert!(iso.read("user-data", 1 << 20).is_err(), "{cut}");
+            }
+        }
+    }
+}

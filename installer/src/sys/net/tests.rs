@@ -1,0 +1,291 @@
+//! Fetching from servers on this machine that do what bad servers do.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers each connection with the next of `answers`; tells each request.
+fn serve(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let size = stream.read(&mut request).unwrap();
+            // The test may be over by now.
+            let _closed = sender.send(String::from_utf8_lossy(&request[..size]).into_owned());
+            let _closed = stream.write_all(answer.as_bytes());
+        }
+    });
+    (format!("http://{address}/config.yaml"), requests)
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+fn good(body: &str) -> String {
+    answer("200 OK", "", body)
+}
+
+fn redirect(to: &str) -> String {
+    answer("302 Found", &format!("Location: {to}\r\n"), "")
+}
+
+fn error_of(url: &str) -> String {
+    let error = Fetch::new(url, PATIENCE).run_for_config().unwrap_err();
+    format!("{error:#}")
+}
+
+#[test]
+fn faults_are_tried_again_and_refusals_are_not() {
+    for fault in ["503 Busy", "408 Slow", "429 Often"] {
+        let (url, _) = serve(vec![answer(fault, "", ""), good("hi")]);
+        assert_eq!(fetch_small(&url, PATIENCE).unwrap(), b"hi", "{fault}");
+    }
+    for refusal in ["404 Not Found", "401 Unauthorized", "410 Gone"] {
+        let (url, _) = serve(vec![answer(refusal, "", ""), good("hi")]);
+        assert!(error_of(&url).contains(&refusal[..3]), "{refusal}");
+    }
+    let nobody = fetch_small("http://127.0.0.1:1/x", Duration::ZERO).unwrap_err();
+    assert!(
+        format!("{nobody:#}").contains("http://127.0.0.1:1/x"),
+        "{nobody:#}"
+    );
+}
+
+#[test]
+fn other_schemes_are_refused_each_with_its_reason() {
+    for (url, reason) in [
+        ("tftp://a/b", "TFTP"),
+        ("ftp://a/b", "ftp can't be used"),
+        ("file:///etc/x", "a file is no URL"),
+        ("gopher://a", "not known"),
+        ("harrow.yaml", "is not a URL"),
+    ] {
+        assert!(error_of(url).contains(reason), "{url}: {}", error_of(url));
+    }
+}
+
+#[test]
+fn a_server_that_hangs_or_drips_is_left_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        // Never answers the first; gives the others a byte now and then.
+        let _silent = listener.accept().unwrap();
+        while let Ok((mut stream, _)) = listener.accept() {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+            let _closed = stream.write_all(head.as_bytes());
+            while stream.write_all(b"x").is_ok() {
+                wait::pause_for(Duration::from_millis(50));
+            }
+        }
+    });
+    for case in ["hangs", "drips"] {
+        let start = Instant::now();
+        let error = Fetch::new(&url, Duration::from_millis(1200))
+            .run()
+            .unwrap_err();
+        assert!(
+            start.elapsed() < Duration::from_secs(6),
+            "{case}: {:?}",
+            start.elapsed()
+        );
+        assert!(
+            format!("{error:#}").contains("fetching http://127"),
+            "{case}: {error:#}"
+        );
+    }
+}
+
+#[test]
+fn sizes_and_pages() {
+    let (url, _) = serve(vec![good(&"x".repeat(SMALL)), good(&"x".repeat(SMALL + 1))]);
+    assert_eq!(fetch_small(&url, PATIENCE).unwrap().len(), SMALL);
+    assert!(error_of(&url).contains("larger than 1048576 bytes"));
+    let html = |body: &str| answer("200 OK", "Content-Type: text/html; charset=x\r\n", body);
+    for page in [
+        good("\u{feff}\n <!DOCTYPE html><p>"),
+        good("<HTML>"),
+        html("<p>login"),
+    ] {
+        let (url, _) = serve(vec![page]);
+        assert!(error_of(&url).contains("web page"));
+    }
+    for config in [html("token: x"), good("<<: *a\n"), good("")] {
+        let (url, _) = serve(vec![config]);
+        fetch_small(&url, PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn headers_are_sent_and_stay_with_their_server() {
+    let (other, other_requests) = serve(vec![good("there")]);
+    let (url, requests) = serve(vec![redirect("/next"), redirect(&other)]);
+    let mut fetch = Fetch::new(url.replace("//", "//user:hunter2@"), PATIENCE);
+    fetch.headers = vec![("X-Token".into(), "hunter3".into())];
+    assert_eq!(fetch.run().unwrap().bytes, b"there");
+    let first = requests.recv().unwrap();
+    assert!(
+        first.to_ascii_lowercase().contains("x-token: hunter3"),
+        "{first}"
+    );
+    assert!(first.contains("Basic dXNlcjpodW50ZXIy"), "{first}");
+    let second = requests.recv().unwrap();
+    assert!(
+        second.contains("GET /next") && second.contains("hunter3"),
+        "{second}"
+    );
+    let third = other_requests.recv().unwrap();
+    assert!(
+        !third.contains("hunter3") && !third.contains("Basic"),
+        "{third}"
+    );
+    assert!(!format!("{fetch:?}").contains("hunter"), "{fetch:?}");
+}
+
+#[test]
+fn secrets_are_in_no_error() {
+    let (url, _) = serve(vec![answer("403 Forbidden", "", "")]);
+    let mut fetch = Fetch::new(url.replace("//", "//u:hunter2@") + "?key=hunter2", PATIENCE);
+    fetch.headers = vec![("X-Token".into(), "hunter2".into())];
+    let error = format!("{:#}", fetch.run().unwrap_err());
+    assert!(
+        error.contains("403") && !error.contains("hunter2"),
+        "{error}"
+    );
+    fetch.headers = vec![("X-Token".into(), "hunter2\n".into())];
+    let error = format!("{:#}", fetch.run().unwrap_err());
+    assert!(
+        error.contains("X-Token") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn redirects_end() {
+    let (url, _) = serve(vec![redirect("/again"); 7]);
+    assert!(error_of(&url).contains("more than 5 redirects"));
+    let (url, _) = serve(vec![redirect("tftp://a/b")]);
+    assert!(error_of(&url).contains("TFTP"));
+    let (url, _) = serve(vec![answer("301 Moved", "", "")]);
+    assert!(error_of(&url).contains("leads nowhere"));
+}
+
+mod tls {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+    use crate::sys::cmd::Cmd;
+
+    /// A CA, and a certificate of 127.0.0.1 that it signed; both in `dir`.
+    fn make_certificates(dir: &std::path::Path) {
+        let path = |name: &str| dir.join(name).display().to_string();
+        let new = [
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ];
+        Cmd::new("openssl")
+            .args(["req", "-x509", "-subj", "/CN=test CA"])
+            .args(new)
+            .args(["-keyout", &path("ca.key"), "-out", &path("ca.pem")])
+            .run()
+            .unwrap();
+        Cmd::new("openssl")
+            .args(["req", "-x509", "-subj", "/CN=server"])
+            .args(new)
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-CA", &path("ca.pem"), "-CAkey", &path("ca.key")])
+            .args(["-keyout", &path("server.key"), "-out", &path("server.pem")])
+            .run()
+            .unwrap();
+    }
+
+    /// Serves `answer` by TLS to everyone who trusts the certificate.
+    fn serve_tls(dir: &std::path::Path, answer: String) -> String {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = CertificateDer::from_pem_file(dir.join("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(connection, stream);
+                let mut request = [0; 4096];
+                if stream.read(&mut request).is_ok() {
+                    let _closed = stream.write_all(answer.as_bytes());
+                    stream.conn.send_close_notify();
+                    let _closed = stream.flush();
+                }
+            }
+        });
+        format!("https://{address}/config.yaml")
+    }
+
+    #[test]
+    fn only_the_given_ca_makes_a_private_server_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        make_certificates(dir.path());
+        let mut fetch = Fetch::new(serve_tls(dir.path(), good("hi")), PATIENCE);
+        let start = Instant::now();
+        let error = format!("{:#}", fetch.run().unwrap_err());
+        assert!(error.contains("not trusted"), "{error}");
+        assert!(start.elapsed() < PATIENCE / 2, "it was tried again");
+        fetch.ca = Some(std::fs::read_to_string(dir.path().join("ca.pem")).unwrap());
+        assert_eq!(fetch.run().unwrap().bytes, b"hi");
+        // Another name of the same server is not in its certificate.
+        fetch.url = fetch.url.replace("127.0.0.1", "localhost");
+        let error = format!("{:#}", fetch.run().unwrap_err());
+        assert!(error.contains("not trusted"), "{error}");
+    }
+
+    #[test]
+    fn no_redirect_leaves_https() {
+        let dir = tempfile::tempdir().unwrap();
+        make_certificates(dir.path());
+        let (plain, _) = serve(vec![good("hi")]);
+        let mut fetch = Fetch::new(serve_tls(dir.path(), redirect(&plain)), PATIENCE);
+        fetch.ca = Some(std::fs::read_to_string(dir.path().join("ca.pem")).unwrap());
+        let error = format!("{:#}", fetch.run().unwrap_err());
+        assert!(error.contains("from https to http://"), "{error}");
+    }
+
+    #[test]
+    fn a_ca_must_be_one() {
+        for bad in ["", "hello", "-----BEGIN CERTIFICATE-----\nAA"] {
+            let mut fetch = Fetch::new("https://127.0.0.1:1/", Duration::ZERO);
+            fetch.ca = Some(bad.to_owned());
+            let error = format!("{:#}", fetch.run().unwrap_err());
+            assert!(error.contains("the CA"), "{bad}: {error}");
+        }
+    }
+}
