@@ -1,7 +1,7 @@
 //! The live medium: where it is, and the config that somebody gave it.
 //!
-//! In: the kernel's command line and the mounted medium. Out: the config's text with the name
-//! of its source, or `None` when nobody gave one.
+//! In: the kernel's command line and the mounted medium. Out: the sources of a config; none
+//! when nobody gave one.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::config::{Assignment, Source, SourceKind};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
@@ -29,37 +30,28 @@ const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
 /// The largest config that is taken.
 const CONFIG_LIMIT: u64 = 1 << 20;
 
-/// A config that was found.
-#[derive(Debug)]
-pub struct Found {
-    /// Where.
-    pub source: String,
-    /// Its text.
-    pub text: String,
-}
-
 /// Looks for a config, strongest source first. `tell` hears what takes time.
-pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Found>> {
+pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
     if let Some(url) = cmdline.get(CONFIG_URL) {
         tell(format!("fetching the config from {url}"));
         return from_url(url).map(Some);
     }
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
-        return found(
-            format!("{CONFIG_ON_STICK} on the medium's EFI partition"),
-            bytes,
-        )
-        .map(Some);
+        let name = format!("{CONFIG_ON_STICK} on the medium's EFI partition");
+        return Ok(Some(Source::yaml(SourceKind::File, &name, bytes)));
     }
     let path = Path::new(MEDIUM_IMAGE).join(CONFIG_ON_STICK);
     match std::fs::read(&path) {
-        Ok(bytes) => found(path.display().to_string(), bytes).map(Some),
+        Ok(bytes) => {
+            let name = path.display().to_string();
+            Ok(Some(Source::yaml(SourceKind::File, &name, bytes)))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
     }
 }
 
-fn from_url(url: &str) -> anyhow::Result<Found> {
+fn from_url(url: &str) -> anyhow::Result<Source> {
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
@@ -74,18 +66,28 @@ fn from_url(url: &str) -> anyhow::Result<Found> {
         std::fs::read(&path)
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
-    found(url.to_owned(), bytes)
+    Ok(Source::yaml(SourceKind::ConfigUrl, url, bytes))
 }
 
-fn found(source: String, bytes: Vec<u8>) -> anyhow::Result<Found> {
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Found { source, text }),
-        Err(_) => Err(Failure::error(
-            Kind::ConfigInvalid,
-            format!("{source} is not text in UTF-8"),
-            "save it as plain text",
-        )),
-    }
+/// The config keys on the kernel's command line; `None` without any.
+pub fn cmdline_source(cmdline: &Cmdline) -> Option<Source> {
+    let words: Vec<Assignment> = cmdline
+        .words()
+        .zip(1..)
+        .filter_map(|((key, value), word)| {
+            let path = key
+                .strip_prefix("harrow.")
+                .or_else(|| key.strip_prefix("harvester."))?;
+            // The boot chain's own, see ARCHITECTURE.md.
+            (!path.starts_with("boot.")).then(|| Assignment {
+                path: path.to_owned(),
+                value: value.unwrap_or("true").to_owned(),
+                word,
+            })
+        })
+        .collect();
+    let name = "kernel command line";
+    (!words.is_empty()).then(|| Source::words(SourceKind::CommandLine, name, words))
 }
 
 /// `harrow.yaml` at the root of the ESP of the disk that the medium is on.
@@ -165,6 +167,7 @@ pub fn default_consoles() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Content;
 
     #[test]
     fn the_mediums_device_is_found() {
@@ -172,6 +175,26 @@ mod tests {
                     40 1 11:0 / /run/harrow/medium ro,relatime shared:1 - iso9660 /dev/sr0 ro\n";
         assert_eq!(source_of(text, MEDIUM), Some("/dev/sr0"));
         assert_eq!(source_of(text, "/nowhere"), None);
+    }
+
+    #[test]
+    fn config_keys_on_the_command_line_are_found() {
+        let line = Cmdline::parse(
+            "ro harrow.boot.slot=a harrow.install.automatic harvester.os.hostname=\"n 1\" quiet",
+        );
+        let source = cmdline_source(&line).unwrap();
+        let Content::Words(words) = &source.content else {
+            panic!("{source:?}");
+        };
+        let said: Vec<_> = words
+            .iter()
+            .map(|w| (w.path.as_str(), w.value.as_str(), w.word))
+            .collect();
+        assert_eq!(
+            said,
+            [("install.automatic", "true", 3), ("os.hostname", "n 1", 4)]
+        );
+        assert!(cmdline_source(&Cmdline::parse("harrow.boot.slot=a")).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An install from the command line: from the config's text to the finished disk.
+//! An install from the command line: from the sources of the config to the finished disk.
 //!
 //! In: [`Options`]. Out: lines on a printer, a report file, an error that says what to do.
 //! Everything that can be found out without writing is found out before the plan is run.
@@ -12,12 +12,14 @@ use uuid::Uuid;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, plan_install};
 use super::report::Outcome;
-use crate::config::{Answers, Config, resolve};
+use crate::config::{
+    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources,
+};
 use crate::disk::ext4;
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
-use crate::live::{self, Found};
+use crate::live;
 use crate::sys::console::Printer;
 
 /// What the command line said.
@@ -44,44 +46,37 @@ pub struct Prepared {
     pub plan: Plan,
     /// The resolved config.
     pub config: Config,
+    /// What is worth knowing about the config.
+    pub warnings: Problems,
     answers: Answers,
     image: ImageSet,
 }
 
 /// Reads a config file.
-pub fn read_config(path: &Path) -> anyhow::Result<Found> {
-    let source = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Found { source, text }),
+pub fn read_config(path: &Path) -> anyhow::Result<Source> {
+    let name = path.display().to_string();
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Source::yaml(SourceKind::File, &name, bytes)),
         Err(e) => Err(Failure::error(
             Kind::ConfigMissing,
-            format!("can't read the config {source}: {e}"),
+            format!("can't read the config {name}: {e}"),
             "give the path of a config file with --config",
         )),
     }
 }
 
 /// Decides everything; writes nothing.
-pub fn prepare(found: &Found, options: &Options) -> anyhow::Result<Prepared> {
-    let answers = Answers::parse(&found.text, &found.source)?;
-    let config = resolve(&answers).map_err(|problems| {
-        Failure::error(
+pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
+    let checked = check_sources(sources);
+    let warnings = checked.problems.only(Severity::Warning);
+    let Some(config) = checked.config else {
+        return Err(Failure::error(
             Kind::ConfigInvalid,
-            format!("{}: {problems}", found.source),
+            checked.problems.only(Severity::Error).to_string(),
             "correct the config; nothing was changed on any disk",
-        )
-    })?;
-    let device = options
-        .device
-        .clone()
-        .or_else(|| config.storage.device.clone().map(PathBuf::from));
-    let device = device.ok_or_else(|| {
-        Failure::error(
-            Kind::ConfigInvalid,
-            format!("{}: install.device is missing", found.source),
-            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
-        )
-    })?;
+        ));
+    };
+    let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let image = ImageSet::open(
         options
             .image
@@ -100,9 +95,36 @@ pub fn prepare(found: &Found, options: &Options) -> anyhow::Result<Prepared> {
     Ok(Prepared {
         plan,
         config,
-        answers,
+        warnings,
+        answers: checked.answers,
         image,
     })
+}
+
+/// The disk to install on: the person's, else the config's.
+fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow::Result<PathBuf> {
+    let refuse = |what: &str, hint: &str| {
+        let message = format!("{source}: {what}");
+        Err(Failure::error(Kind::ConfigInvalid, message, hint))
+    };
+    if config.storage.data_disk.is_some() {
+        return refuse(
+            "install.data_disk: a second disk is not supported yet",
+            "leave it out: Longhorn's data then lies on the install disk",
+        );
+    }
+    match (given, &config.storage.device) {
+        (Some(path), _) => Ok(path.to_owned()),
+        (None, Some(DeviceChoice::Path(path))) if !path.is_empty() => Ok(PathBuf::from(path)),
+        (None, Some(DeviceChoice::Rule(_))) => refuse(
+            "install.device: choosing a disk by rule is not supported yet",
+            "name the disk, such as /dev/disk/by-id/..., or give --device",
+        ),
+        (None, _) => refuse(
+            "install.device is missing",
+            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
+        ),
+    }
 }
 
 /// Runs a plan.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::config::{Answers, Config, resolve};
+use crate::config::{Config, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
 
 /// Name of the config on OEM.
@@ -16,18 +16,19 @@ pub const OEM_DIR: &str = "/run/harrow/oem";
 /// Reads and checks the config.
 pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
     let path = oem.join(CONFIG_NAME);
-    let text = std::fs::read_to_string(&path).map_err(|e| {
+    let bytes = std::fs::read(&path).map_err(|e| {
         Failure::error(
             Kind::ConfigMissing,
             format!("{}: {e}", path.display()),
             "install again, or put the config there",
         )
     })?;
-    let answers = Answers::parse(&text, &path.display().to_string())?;
-    resolve(&answers).map_err(|problems| {
+    let name = path.display().to_string();
+    let checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
+    checked.config.ok_or_else(|| {
         Failure::error(
             Kind::ConfigInvalid,
-            format!("{}: {problems}", path.display()),
+            checked.problems.only(Severity::Error).to_string(),
             "correct the file and reboot",
         )
     })

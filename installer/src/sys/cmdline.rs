@@ -43,6 +43,12 @@ impl Cmdline {
         found.map(|(_, value)| value.as_deref().unwrap_or_default())
     }
 
+    /// All words, as key and value.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let words = self.words.iter();
+        words.map(|(key, value)| (key.as_str(), value.as_deref()))
+    }
+
     /// All keys that begin with a prefix.
     pub fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let keys = self.words.iter().map(|(key, _)| key.as_str());
