@@ -134,8 +134,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("{text} is too large"))
 }
 
-/// Runs what was asked for.
-pub fn run(args: Args) -> anyhow::Result<()> {
+/// Runs what was asked for. `look` is for what is printed on standard output.
+pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
     start_log(args.log.as_deref())?;
     match args.verb {
         Verb::Install(args) if args.unattended => unattended(&args),
@@ -144,7 +144,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             initrd: args.initrd,
         }),
         Verb::Verify(args) => verify_node(&args),
-        Verb::Config(verb) => config::run(verb),
+        Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
         Verb::Plan(args) => {
             let (prepared, _) = prepare(&args.said, &args.what)?;

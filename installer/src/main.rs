@@ -2,14 +2,16 @@
 
 mod cli;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use harrow::config::Look;
 use harrow::failure::{self, Failure};
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
-    match cli::run(args) {
+    match cli::run(args, look()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -18,5 +20,16 @@ fn main() -> ExitCode {
             }
             ExitCode::from(failure::exit_code(&error))
         }
+    }
+}
+
+/// Colour on a terminal, unless the person asks for none (https://no-color.org).
+#[allow(clippy::disallowed_methods)] // the one reader of the environment
+fn look() -> Look {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stdout().is_terminal() && !unwanted {
+        Look::Colour
+    } else {
+        Look::Plain
     }
 }

@@ -103,7 +103,7 @@ codes! {
     UrlScheme Error "url-scheme" "A URL's scheme is not supported.";
     Insecure Warning "insecure" "A secret travels or lies unprotected.";
     // Several nodes.
-    NoCreateNode Error "no-create-node" "No node creates the cluster.";
+    NoCreateNode Warning "no-create-node" "No node creates the cluster; fine when it exists already.";
     ManyCreateNodes Error "many-create-nodes" "Several nodes create a cluster.";
     ServerUrlElsewhere Warning "server-url-elsewhere" "A node joins at an address that none of the configs has.";
     TokenDiffers Error "token-differs" "The nodes have different tokens.";

@@ -111,7 +111,7 @@ pub struct InstallAnswers {
     pub config_url: Option<String>,
     /// HTTP headers sent with the request for `config_url`.
     #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
-    pub config_headers: BTreeMap<String, Scalar>,
+    pub config_headers: BTreeMap<String, Secret>,
     /// Certificate of the authority that vouches for the server of `config_url`, in PEM.
     #[schemars(extend("x-form" = "pem", "x-not-yet" = true))]
     pub config_ca: Option<String>,
@@ -217,7 +217,7 @@ pub struct Webhook {
     pub url: Option<String>,
     /// Headers, each with one value or several.
     #[schemars(extend("x-secret" = true))]
-    pub headers: BTreeMap<String, Vec<String>>,
+    pub headers: BTreeMap<String, Vec<Secret>>,
     /// Body of the request.
     #[schemars(extend("x-secret" = true))]
     pub payload: Option<Secret>,

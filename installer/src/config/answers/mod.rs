@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use addons::Addons;
 pub use cluster::ClusterAnswers;
-pub use disk::{DeviceChoice, DiskRule};
+pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{InterfaceAnswers, Ipv6Mode, ManagementAnswers, Method};
 pub use os::{OsAnswers, WriteFile};
@@ -51,7 +51,7 @@ pub struct Answers {
     /// Settings of Harvester by their names, such as `containerd-registry` or `http-proxy`.
     /// Only in mode `create`.
     #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
-    pub system_settings: BTreeMap<String, Scalar>,
+    pub system_settings: BTreeMap<String, Secret>,
     /// The operating system of the node.
     pub os: OsAnswers,
     /// The install itself, and the management network.

@@ -42,7 +42,7 @@ pub struct OsAnswers {
     /// Environment variables of all services; `http_proxy`, `https_proxy` and `no_proxy` are
     /// the proxy of the node.
     #[schemars(extend("x-secret" = true, "x-not-yet" = true), example = BTreeMap::from([("https_proxy", "http://proxy:3128")]))]
-    pub environment: BTreeMap<String, Scalar>,
+    pub environment: BTreeMap<String, Secret>,
     /// Labels of the node in Kubernetes.
     #[schemars(extend("x-not-yet" = true), example = BTreeMap::from([("topology.kubernetes.io/zone", "zone1")]))]
     pub labels: BTreeMap<String, Scalar>,
@@ -57,7 +57,7 @@ pub struct OsAnswers {
     pub persistent_state_paths: Vec<String>,
     /// Commands run once in the installed system, before its first boot.
     #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
-    pub after_install_chroot_commands: Vec<String>,
+    pub after_install_chroot_commands: Vec<Secret>,
     /// Added to the kernel's command line, words with spaces between.
     #[schemars(extend("x-form" = "kernel-arguments"), example = &"intel_iommu=on")]
     pub additional_kernel_arguments: Option<String>,

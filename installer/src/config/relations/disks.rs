@@ -2,11 +2,9 @@
 
 use super::super::answers::{Answers, DeviceChoice, DiskRule};
 use super::super::problem::{Code, Problems};
+use super::super::resolved::Sizes;
 use super::super::rules;
-
-/// What an install needs besides VAR, at least: two slots, ESP, OEM and some data
-/// (`disk::layout`).
-pub const LEAST_BESIDE_VAR: u64 = 20 << 30;
+use crate::disk::layout::least_disk;
 
 /// Disks that are told apart, and sizes that can be.
 pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
@@ -43,7 +41,7 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
         None => 150 << 30,
     };
     if let Some(DeviceChoice::Rule(rule)) = &install.device {
-        check_rule("install.device", rule, var + LEAST_BESIDE_VAR, problems);
+        check_rule("install.device", rule, least_disk(Sizes { var }), problems);
     }
     if let Some(DeviceChoice::Rule(rule)) = &install.data_disk {
         check_rule("install.data_disk", rule, 0, problems);

@@ -1,0 +1,102 @@
+//! Golden folders: the configs of every `tests/golden/config/<case>` have exactly the problems
+//! of its `expected.txt`. Several configs are the nodes of one cluster; `facts.json`, when it
+//! is there, is the machine. Cases that begin with `good-` have no errors, all others have.
+//!
+//! `make bless` rewrites the expectations, and docs/config.md; the diff is then what a reviewer
+//! looks at.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use harrow::config::{
+    self, Checked, Code, Look, Problems, Source, SourceKind, check_fleet, check_machine,
+    check_sources, render_text,
+};
+
+/// Stands in the cases wherever a value is secret.
+const SECRET: &str = "golden-secret";
+
+/// Compares with the file, or rewrites it when `BLESS` is set.
+#[allow(clippy::disallowed_methods)] // a test's own switch
+fn check(path: &Path, actual: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{} differs (`make bless` rewrites it); this is what came out:\n{actual}",
+        path.display()
+    );
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found
+}
+
+fn nodes_of(case: &Path) -> Vec<Checked> {
+    let is_config = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml");
+    let read = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let bytes = fs::read(path).unwrap();
+        check_sources(&[Source::yaml(SourceKind::File, &name, bytes)])
+    };
+    let files = entries(case).into_iter().filter(is_config);
+    let mut nodes: Vec<Checked> = files.map(read).collect();
+    if let Ok(facts) = fs::read(case.join("facts.json")) {
+        let facts = serde_json::from_slice(&facts).unwrap();
+        for node in &mut nodes {
+            node.add(check_machine(&node.answers, &facts));
+        }
+    }
+    nodes
+}
+
+#[test]
+fn configs_have_exactly_their_problems() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
+    let cases: Vec<PathBuf> = entries(&golden)
+        .into_iter()
+        .filter(|p| p.is_dir())
+        .collect();
+    assert!(cases.len() >= 35, "the golden folder is incomplete");
+    let mut seen: Vec<Code> = Vec::new();
+    for case in &cases {
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let nodes = nodes_of(case);
+        assert!(!nodes.is_empty(), "{name} has no config");
+        let mut problems = Problems(check_fleet(&nodes).0);
+        for node in &nodes {
+            problems.0.extend(node.problems.0.clone());
+            let shown = render_text(node);
+            assert!(!shown.contains(SECRET), "{name} shows a secret:\n{shown}");
+            let debug = format!("{:?} {:?}", node.answers, node.config);
+            assert!(!debug.contains(SECRET), "{name} debugs a secret: {debug}");
+        }
+        problems.sort();
+        seen.extend(problems.0.iter().map(|p| p.code));
+        let text = problems.render(Look::Plain);
+        assert!(!text.contains(SECRET), "{name} has a secret:\n{text}");
+        assert_eq!(
+            problems.has_errors(),
+            !name.starts_with("good-"),
+            "{name}:\n{text}"
+        );
+        check(&case.join("expected.txt"), &text);
+    }
+    assert!(!seen.contains(&Code::Bug));
+}
+
+#[test]
+fn the_documentation_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    check(&path, &config::render_docs());
+}
