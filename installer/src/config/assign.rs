@@ -53,7 +53,7 @@ fn put(
     };
     let (key, rest, inner) = match &shape.kind {
         Kind::Struct(fields) | Kind::TextOr(fields) => {
-            let name = name_of(key, fields.keys()).unwrap_or(key);
+            let name = name_of(key, fields).unwrap_or(key);
             (name.to_owned(), rest, fields.get(name))
         }
         Kind::Map(inner) if is_simple(inner) => {

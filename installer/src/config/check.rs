@@ -321,7 +321,7 @@ fn suggestion(key: &str, shape: &Shape, path: &str) -> String {
 fn find_elsewhere(key: &str, shape: &Shape, path: &str) -> Option<String> {
     match &shape.kind {
         Kind::Struct(fields) | Kind::TextOr(fields) => {
-            if let Some(name) = spelling::name_of(key, fields.keys()) {
+            if let Some(name) = spelling::name_of(key, fields) {
                 return Some(join(path, name));
             }
             let mut below = fields.iter();

@@ -4,6 +4,8 @@
 //! In: a tree as it was written. Out: the same tree with the keys of the schema. Free keys
 //! (sysctls, labels, environment, system_settings, bond_options, settings of Longhorn) stay.
 
+use std::collections::BTreeMap;
+
 use super::problem::{Code, Problem};
 use super::schema::{Kind, Shape};
 use super::tree::{Entry, Node, Style, Value, join};
@@ -42,7 +44,7 @@ fn rename(node: Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) ->
         (Value::Map(entries), Kind::Struct(fields) | Kind::TextOr(fields)) => {
             let mut done: Vec<Entry> = Vec::with_capacity(entries.len());
             for mut entry in entries {
-                if let Some(name) = name_of(&entry.key, fields.keys()) {
+                if let Some(name) = name_of(&entry.key, fields) {
                     entry.key = name.to_owned();
                 }
                 let path = join(path, &entry.key);
@@ -81,10 +83,14 @@ fn rename(node: Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) ->
 
 /// The schema's name for a key: the same letters in any case, without `_` and `-`, singular or
 /// plural.
-pub fn name_of<'a>(key: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+pub fn name_of<'a>(key: &str, fields: &'a BTreeMap<String, Shape>) -> Option<&'a str> {
+    // Nearly every key is spelt as today, and this is done for every key.
+    if let Some((name, _)) = fields.get_key_value(key) {
+        return Some(name);
+    }
     let letters = letters_of(key);
     let mut plural = None;
-    for name in names {
+    for name in fields.keys() {
         let wanted = letters_of(name);
         if wanted == letters {
             return Some(name);
