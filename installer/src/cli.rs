@@ -227,9 +227,19 @@ fn options_of(what: &What) -> Options {
 /// On the live medium the kernel's command line has a say too.
 fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
     let options = options_of(what);
+    let tell = |line: String| eprintln!("{line}");
     let mut sources = said.sources()?;
+    // A person who corrected a config must not get the broken one from the kernel's command
+    // line again, so what they gave is followed alone.
+    let given = !sources.is_empty();
+    if given {
+        live::follow_config_url(&mut sources, tell)?;
+    }
     if is_live(what) {
         sources.extend(live::cmdline_source(&this_cmdline()));
+    }
+    if !given {
+        live::follow_config_url(&mut sources, tell)?;
     }
     if sources.is_empty() {
         return Err(Failure::error(
@@ -284,6 +294,7 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     let found = live::find_config(&cmdline, |line| printer.line(line))?;
     let mut sources: Vec<Source> = found.into_iter().collect();
     sources.extend(live::cmdline_source(&cmdline));
+    live::follow_config_url(&mut sources, |line| printer.line(line))?;
     if sources.is_empty() {
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
@@ -296,8 +307,8 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     }
     for source in &sources {
         printer.line(format!("config from {}", source.name));
-        keep_config(source)?;
     }
+    keep_config(&sources)?;
     let mut options = options_of(&args.what);
     options.report = Some(
         args.report
@@ -329,9 +340,13 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Keeps the config for a person who corrects it; it may hold secrets.
-fn keep_config(source: &Source) -> anyhow::Result<()> {
-    let Content::Yaml(bytes) = &source.content else {
+/// Keeps the strongest config file for a person who corrects it; it may hold secrets.
+fn keep_config(sources: &[Source]) -> anyhow::Result<()> {
+    let files = sources.iter().filter_map(|source| match &source.content {
+        Content::Yaml(bytes) => Some((source.kind, bytes)),
+        Content::Words(_) => None,
+    });
+    let Some((_, bytes)) = files.max_by_key(|(kind, _)| *kind) else {
         return Ok(());
     };
     use std::io::Write as _;

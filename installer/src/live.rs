@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::{Assignment, Source, SourceKind};
+use crate::config::{Assignment, Severity, Source, SourceKind, check_sources};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
@@ -22,8 +22,10 @@ pub const MEDIUM: &str = "/run/harrow/medium";
 pub const MEDIUM_IMAGE: &str = "/run/harrow/medium/harrow";
 /// Name of the config that a person copies onto the stick.
 pub const CONFIG_ON_STICK: &str = "harrow.yaml";
-/// Key on the kernel's command line that names a config.
-pub const CONFIG_URL: &str = "harrow.install.config_url";
+/// Keys on the kernel's command line that name a config, the stronger last.
+pub const CONFIG_URLS: [&str; 2] = ["harvester.install.config_url", "harrow.install.config_url"];
+/// The same key in a config.
+const URL_KEY: &str = "install.config_url";
 
 /// The network may still be coming up.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
@@ -32,7 +34,8 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 
 /// Looks for a config, strongest source first. `tell` hears what takes time.
 pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
-    if let Some(url) = cmdline.get(CONFIG_URL) {
+    let urls = CONFIG_URLS.iter();
+    if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
         tell(format!("fetching the config from {url}"));
         return from_url(url).map(Some);
     }
@@ -55,7 +58,7 @@ fn from_url(url: &str) -> anyhow::Result<Source> {
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
-            format!("{CONFIG_URL}={url}: {e:#}"),
+            format!("{URL_KEY}={url}: {e:#}"),
             "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
         )
     };
@@ -67,6 +70,26 @@ fn from_url(url: &str) -> anyhow::Result<Source> {
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
     Ok(Source::yaml(SourceKind::ConfigUrl, url, bytes))
+}
+
+/// Adds the config that the sources name in `install.config_url`, unless it is there.
+pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> anyhow::Result<()> {
+    if sources.iter().any(|s| s.kind == SourceKind::ConfigUrl) {
+        return Ok(());
+    }
+    let checked = check_sources(sources);
+    let faulty = checked
+        .problems
+        .0
+        .iter()
+        .any(|p| p.field == URL_KEY && p.code.severity() == Severity::Error);
+    // What is wrong with it is said with all other problems.
+    let url = checked.answers.install.config_url.filter(|_| !faulty);
+    if let Some(url) = url.filter(|u| !u.is_empty()) {
+        tell(format!("fetching the config from {url}"));
+        sources.push(from_url(&url)?);
+    }
+    Ok(())
 }
 
 /// The config keys on the kernel's command line; `None` without any.
@@ -195,6 +218,23 @@ mod tests {
             [("install.automatic", "true", 3), ("os.hostname", "n 1", 4)]
         );
         assert!(cmdline_source(&Cmdline::parse("harrow.boot.slot=a")).is_none());
+    }
+
+    #[test]
+    fn a_config_url_is_followed_once_and_only_when_it_is_right() {
+        let file = |text: &str| Source::yaml(SourceKind::File, "f", text);
+        let mut sources = vec![file("install: {mode: install}")];
+        follow_config_url(&mut sources, |_| {}).unwrap();
+        assert_eq!(sources.len(), 1);
+        let mut sources = vec![file("install: {config_url: \"tftp://a/b\"}")];
+        follow_config_url(&mut sources, |_| {}).unwrap();
+        assert_eq!(sources.len(), 1);
+        // A path is one on the medium, which is not here.
+        let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
+        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
+        sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));
+        follow_config_url(&mut sources, |_| {}).unwrap();
     }
 
     #[test]
