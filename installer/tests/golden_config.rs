@@ -67,7 +67,7 @@ fn configs_have_exactly_their_problems() {
         .into_iter()
         .filter(|p| p.is_dir())
         .collect();
-    assert!(cases.len() >= 35, "the golden folder is incomplete");
+    assert!(cases.len() >= 60, "the golden folder is incomplete");
     let mut seen: Vec<Code> = Vec::new();
     for case in &cases {
         let name = case.file_name().unwrap().to_str().unwrap();
@@ -81,6 +81,9 @@ fn configs_have_exactly_their_problems() {
             let debug = format!("{:?} {:?}", node.answers, node.config);
             assert!(!debug.contains(SECRET), "{name} debugs a secret: {debug}");
         }
+        if let ([node], true) = (nodes.as_slice(), name.starts_with("good-")) {
+            stored_says_the_same(node);
+        }
         problems.sort();
         seen.extend(problems.0.iter().map(|p| p.code));
         let text = problems.render(Look::Plain);
@@ -93,6 +96,51 @@ fn configs_have_exactly_their_problems() {
         check(&case.join("expected.txt"), &text);
     }
     assert!(!seen.contains(&Code::Bug));
+}
+
+/// What is stored on a node is read back as what was said, but for the password.
+fn stored_says_the_same(node: &Checked) {
+    let stored = node.answers.to_node_yaml([7; 12]).unwrap();
+    let again = check_sources(&[Source::yaml(SourceKind::Oem, "stored", stored.clone())]);
+    assert!(!again.problems.has_errors(), "{}\n{stored}", again.problems);
+    let mut answers = again.answers;
+    answers.os.password.clone_from(&node.answers.os.password);
+    assert_eq!(answers, node.answers);
+}
+
+/// What a hostile source may cost.
+#[test]
+fn large_nonsense_is_refused_quickly() {
+    let many_keys: String = (0..15_000).map(|i| format!("k{i}: 1\n")).collect();
+    let many_sysctls: String = (0..15_000).map(|i| format!("  '..{i}': 1\n")).collect();
+    for text in [
+        many_keys.clone(),
+        format!("os:\n  sysctls:\n{}", many_sysctls.replace("  '", "    '")),
+        "[".repeat(1 << 20),
+        "{a: ".repeat(200_000),
+        "- ".repeat(500_000),
+        "? ".repeat(500_000),
+        "&a ".repeat(300_000),
+        "a: &a [*a, *a]\n".repeat(60_000),
+        format!("a: \"{}\"", "\\u0041".repeat(150_000)),
+        format!("{}: 1", "k".repeat(1_000_000)),
+        "#".repeat(1 << 20),
+        "a: |\n".to_owned() + &" x\n".repeat(300_000),
+    ] {
+        let started = std::time::Instant::now();
+        let checked = check_sources(&[
+            Source::yaml(SourceKind::Oem, "weak", many_keys.as_str()),
+            Source::yaml(SourceKind::File, "strong", text.as_str()),
+        ]);
+        assert!(checked.problems.has_errors());
+        let start: String = text.chars().take(20).collect();
+        eprintln!("{start:?}: {:?}", started.elapsed());
+        assert!(
+            started.elapsed().as_secs() < 20,
+            "{start:?}: {:?}",
+            started.elapsed()
+        );
+    }
 }
 
 #[test]

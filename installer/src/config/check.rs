@@ -13,7 +13,11 @@ use super::tree::{Entry, Node, Scalar, Value, join};
 pub fn check(node: Node, problems: &mut Vec<Problem>) -> Node {
     let at = node.at.clone();
     let shape = schema::shape();
-    let checked = Checker { problems }.visit(node, shape, "");
+    let checked = Checker {
+        problems,
+        suggestions: SUGGESTIONS,
+    }
+    .visit(node, shape, "");
     checked.unwrap_or_else(|| Node::empty_map(at))
 }
 
@@ -37,8 +41,15 @@ pub fn read_word<'a>(text: &str, words: &'a [(String, String)]) -> Option<&'a st
     found.map(|(word, _)| word.as_str())
 }
 
+/// How many unknown keys get a suggestion; a file with more is not a config.
+const SUGGESTIONS: usize = 50;
+/// The longest key that could be a slip of one of ours.
+const LONGEST_SLIP: usize = 60;
+
 struct Checker<'a> {
     problems: &'a mut Vec<Problem>,
+    /// Suggestions that may still be made.
+    suggestions: usize,
 }
 
 impl Checker<'_> {
@@ -149,7 +160,11 @@ impl Checker<'_> {
     fn unknown_key(&mut self, entry: &Entry, shape: &Shape, path: &str) {
         let below = join(path, &entry.key);
         let message = "there is no such key".to_owned();
-        let hint = suggestion(&entry.key, shape, path);
+        let mut hint = String::new();
+        if self.suggestions > 0 && entry.key.len() <= LONGEST_SLIP {
+            self.suggestions -= 1;
+            hint = suggestion(&entry.key, shape, path);
+        }
         let problem = Problem::new(Code::UnknownKey, below, message, hint);
         self.problems.push(problem.at(&entry.key_at));
     }

@@ -14,6 +14,9 @@ use super::source::{Content, Source};
 use super::tree::{Node, Value};
 use super::{assign, check, merge, relations, resolve, spelling, yaml};
 
+/// No more problems than these are looked up.
+const MANY_PROBLEMS: usize = 2000;
+
 /// A config with everything that is known of it.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -153,6 +156,10 @@ impl Checked {
     /// Adds problems of keys, each at the place of its key.
     pub fn add(&mut self, news: Problems) {
         for mut problem in news.0 {
+            // Each is looked up; who has that many sees enough.
+            if self.problems.0.len() >= MANY_PROBLEMS {
+                break;
+            }
             if problem.code == Code::Missing && self.is_faulty(&problem.field) {
                 continue;
             }
@@ -183,12 +190,21 @@ impl Checked {
         self.problems.0.iter().any(of_it)
     }
 
-    /// Where a key was said; the main source when nobody did.
+    /// Where a key was said. When nobody did: where what it belongs to was said, such as the
+    /// item of a list; at the top, the main source.
     pub fn place_of(&self, field: &str) -> Mark {
-        match merge::find(&self.tree, field) {
-            Some(node) if !field.is_empty() => node.at.clone(),
-            _ => Mark::whole(&self.main),
+        let mut path = field;
+        while !path.is_empty() {
+            if let Some(node) = merge::find(&self.tree, path) {
+                return node.at.clone();
+            }
+            path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+            // `os` and `install` themselves are no place to look for a key.
+            if !path.contains('.') {
+                break;
+            }
         }
+        Mark::whole(&self.main)
     }
 }
 

@@ -3,6 +3,8 @@
 //! In: trees, weakest first. Out: one tree. Maps are merged key by key; a list, and a disk
 //! rule, is replaced as a whole, so that a source can also take items away.
 
+use std::collections::HashMap;
+
 use super::schema::{Kind, Shape};
 use super::tree::{Node, Value};
 
@@ -11,23 +13,23 @@ pub fn merge(weak: Node, strong: Node, shape: &Shape) -> Node {
     let Node { value, at } = weak;
     match (value, strong.value, &shape.kind) {
         (Value::Map(mut entries), Value::Map(news), Kind::Struct(_) | Kind::Map(_)) => {
+            let places = entries.iter().enumerate();
+            let places: HashMap<String, usize> = places.map(|(i, e)| (e.key.clone(), i)).collect();
             for new in news {
                 let inner = match &shape.kind {
                     Kind::Struct(fields) => fields.get(&new.key),
                     Kind::Map(inner) => Some(&**inner),
                     _ => None,
                 };
-                match (entries.iter().position(|e| e.key == new.key), inner) {
-                    (Some(i), Some(inner)) => {
-                        let mut old = entries.remove(i);
-                        old.node = merge(old.node, new.node, inner);
+                let old = places.get(&new.key).and_then(|i| entries.get_mut(*i));
+                match (old, inner) {
+                    (Some(old), Some(inner)) => {
+                        let empty = Node::empty_map(old.node.at.clone());
+                        let weak = std::mem::replace(&mut old.node, empty);
+                        old.node = merge(weak, new.node, inner);
                         old.key_at = new.key_at;
-                        entries.insert(i, old);
                     }
-                    (Some(i), None) => {
-                        entries.remove(i);
-                        entries.insert(i, new);
-                    }
+                    (Some(old), None) => *old = new,
                     (None, _) => entries.push(new),
                 }
             }

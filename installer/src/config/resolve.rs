@@ -175,7 +175,7 @@ fn build_management(answers: &Answers, values: &mut Values) -> Management {
     let given = &answers.install.management_interface;
     let mut nics = Vec::new();
     for (i, nic) in given.interfaces.iter().enumerate() {
-        nics.extend(values.check(&format!("{FIELD}.interfaces[{i}]"), build_nic(nic)));
+        nics.extend(build_nic(&format!("{FIELD}.interfaces[{i}]"), nic, values));
     }
     let ipv4 = match given.method {
         None | Some(Method::Dhcp) => Ipv4Method::Dhcp,
@@ -191,12 +191,19 @@ fn build_management(answers: &Answers, values: &mut Values) -> Management {
     }
 }
 
-fn build_nic(nic: &InterfaceAnswers) -> Result<NicSelector, Wrong> {
-    let name = nic.name.as_deref().filter(|n| !n.is_empty());
+/// That neither is given is said by the rules between keys.
+fn build_nic(field: &str, nic: &InterfaceAnswers, values: &mut Values) -> Option<NicSelector> {
     match nic.hw_addr.as_deref().filter(|m| !m.is_empty()) {
         // The MAC stays when a kernel renames the interface, so it wins over the name.
-        Some(mac) => rules::mac(mac).map(NicSelector::Mac),
-        None => rules::interface_name(name.unwrap_or_default()).map(NicSelector::Name),
+        Some(mac) => {
+            let mac = values.check(&format!("{field}.hw_addr"), rules::mac(mac))?;
+            Some(NicSelector::Mac(mac))
+        }
+        None => {
+            let name = rules::interface_name(nic.name.as_deref()?);
+            let name = values.check(&format!("{field}.name"), name)?;
+            Some(NicSelector::Name(name))
+        }
     }
 }
 

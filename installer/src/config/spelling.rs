@@ -4,7 +4,7 @@
 //! In: a tree as it was written. Out: the same tree with the keys of the schema. Free keys
 //! (sysctls, labels, environment, system_settings, bond_options, settings of Longhorn) stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::problem::{Code, Problem};
 use super::schema::{Kind, Shape};
@@ -43,13 +43,14 @@ fn rename(node: Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) ->
     let value = match (value, &shape.kind) {
         (Value::Map(entries), Kind::Struct(fields) | Kind::TextOr(fields)) => {
             let mut done: Vec<Entry> = Vec::with_capacity(entries.len());
+            let mut lines = HashMap::new();
             for mut entry in entries {
                 if let Some(name) = name_of(&entry.key, fields) {
                     entry.key = name.to_owned();
                 }
                 let path = join(path, &entry.key);
-                if let Some(first) = done.iter().find(|e| e.key == entry.key) {
-                    let message = format!("there already, on line {}", first.key_at.line);
+                if let Some(line) = lines.insert(entry.key.clone(), entry.key_at.line) {
+                    let message = format!("there already, on line {line}");
                     let hint = "keep one of the two spellings";
                     let problem = Problem::new(Code::DuplicateKey, path, message, hint);
                     problems.push(problem.at(&entry.key_at));

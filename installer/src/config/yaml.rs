@@ -20,6 +20,11 @@ const DEPTH: usize = 24;
 /// The most values in a source; a config of everything has some hundreds.
 const VALUES: usize = 20_000;
 
+/// Where YAML's own tags live, `!!str` and others.
+const YAML_TAGS: &str = "tag:yaml.org,2002:";
+/// The longest key: a label's prefix, name and some room.
+const LONGEST_KEY: usize = 512;
+
 /// Reads a source. The tree is there unless the source could not be read at all.
 pub fn parse(bytes: &[u8], source: &Arc<str>) -> (Option<Node>, Vec<Problem>) {
     let whole = Mark::whole(source);
@@ -179,12 +184,14 @@ impl<'a> Builder<'a> {
             ScalarStyle::Plain => Style::Plain,
             _ => Style::Quoted,
         };
-        match tag.map(Tag::core_suffix) {
-            None => written,
-            Some(Some("str")) => Style::Quoted,
-            Some(Some("binary")) => Style::Binary,
-            Some(Some("int" | "bool" | "float" | "null")) => Style::Plain,
-            Some(_) => {
+        let Some(tag) = tag else {
+            return written;
+        };
+        match tag.suffix_in_namespace(YAML_TAGS).as_deref() {
+            Some("str") => Style::Quoted,
+            Some("binary") => Style::Binary,
+            Some("int" | "bool" | "float" | "null") => Style::Plain,
+            _ => {
                 self.bad_tag(at);
                 written
             }
@@ -320,7 +327,16 @@ impl<'a> Builder<'a> {
         };
         let Some((key, key_at)) = parent.key.take() else {
             match &node.value {
-                Value::Scalar(key) => parent.key = Some((key.text.clone(), node.at)),
+                Value::Scalar(key) if key.text.len() <= LONGEST_KEY => {
+                    parent.key = Some((key.text.clone(), node.at));
+                }
+                Value::Scalar(_) => {
+                    let message = format!("a key is longer than {LONGEST_KEY} bytes");
+                    let hint = "is a quote or a colon missing before it?";
+                    let problem = Problem::new(Code::BadKey, "", message, hint);
+                    self.problems.push(problem.at(&node.at));
+                    parent.key = Some((String::new(), node.at));
+                }
                 _ => {
                     let message = format!("a key is {}", node.kind());
                     let hint = "keys are words; put values with { or [ in quotes";
@@ -430,6 +446,10 @@ mod tests {
             ("a: !env X\n", (Code::BadTag, 1, 9)),
             ("a: 1\nb: 2\na: 3\n", (Code::DuplicateKey, 3, 1)),
             ("{a: 1}: 2\n", (Code::BadKey, 1, 1)),
+            (
+                &format!("? {}\n: 1\n", "k".repeat(600)),
+                (Code::BadKey, 1, 3),
+            ),
             ("a: &x [*x]\n", (Code::TooManyValues, 1, 8)),
         ] {
             assert_eq!(only(text.as_bytes()), expected, "{text:?}");

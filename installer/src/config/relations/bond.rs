@@ -142,6 +142,7 @@ fn check(
         let Some((_, allowed, modes)) = OPTIONS.iter().find(|(n, _, _)| n == name) else {
             let near = OPTIONS
                 .iter()
+                .filter(|_| name.len() < 40)
                 .map(|(known, _, _)| (strsim::damerau_levenshtein(name, known), known))
                 .min()
                 .filter(|(distance, _)| *distance <= 2);
