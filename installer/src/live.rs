@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::{Assignment, Severity, Source, SourceKind, check_sources};
+use crate::config::{Assignment, Severity, Source, SourceKind, check_sources, without_password};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
@@ -36,7 +36,10 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
     let urls = CONFIG_URLS.iter();
     if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
-        tell(format!("fetching the config from {url}"));
+        tell(format!(
+            "fetching the config from {}",
+            without_password(url)
+        ));
         return from_url(url).map(Some);
     }
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
@@ -55,10 +58,11 @@ pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<O
 }
 
 fn from_url(url: &str) -> anyhow::Result<Source> {
+    let shown = without_password(url);
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
-            format!("{URL_KEY}={url}: {e:#}"),
+            format!("{URL_KEY}={shown}: {}", without_password(&format!("{e:#}"))),
             "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
         )
     };
@@ -69,7 +73,7 @@ fn from_url(url: &str) -> anyhow::Result<Source> {
         std::fs::read(&path)
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
-    Ok(Source::yaml(SourceKind::ConfigUrl, url, bytes))
+    Ok(Source::yaml(SourceKind::ConfigUrl, &shown, bytes))
 }
 
 /// Adds the config that the sources name in `install.config_url`, unless it is there.
@@ -86,7 +90,10 @@ pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> an
     // What is wrong with it is said with all other problems.
     let url = checked.answers.install.config_url.filter(|_| !faulty);
     if let Some(url) = url.filter(|u| !u.is_empty()) {
-        tell(format!("fetching the config from {url}"));
+        tell(format!(
+            "fetching the config from {}",
+            without_password(&url)
+        ));
         sources.push(from_url(&url)?);
     }
     Ok(())

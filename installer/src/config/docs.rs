@@ -97,19 +97,22 @@ fn render_table(path: &str, fields: &BTreeMap<String, Shape>, text: &mut String)
             text,
             "| `{}` | {} | {default} | {} |",
             join(path, key),
-            type_of(&shape.kind),
+            type_of(shape),
             meaning_of(shape)
         );
     }
     text.push('\n');
 }
 
-fn type_of(kind: &Kind) -> String {
-    match kind {
+fn type_of(shape: &Shape) -> String {
+    match &shape.kind {
         Kind::Struct(_) => "keys".into(),
-        Kind::Map(inner) => format!("map of {}", type_of(&inner.kind)),
-        Kind::List(inner) => format!("list of {}", type_of(&inner.kind)),
-        Kind::Text => "text".into(),
+        Kind::Map(inner) => format!("map of {}", type_of(inner)),
+        Kind::List(inner) => format!("list of {}", type_of(inner)),
+        Kind::Text => match &shape.form {
+            Some(form) => form.replace('-', " "),
+            None => "text".into(),
+        },
         Kind::Choice(words) => {
             let words: Vec<String> = words.iter().map(|(w, _)| format!("`{w}`")).collect();
             words.join(" ")
