@@ -46,7 +46,7 @@ pub use resolve::resolve;
 pub use resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
 };
-pub use show::{render_json, render_text, without_password};
+pub use show::{origins, render_json, render_text, without_password};
 pub use source::{Assignment, Content, Source, SourceKind};
 pub use write::convert;
 pub use yaml::LIMIT as LARGEST_SOURCE;

@@ -2,6 +2,7 @@
 //!
 //! In: a checked config. Out: text in the form of YAML, or JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
@@ -29,6 +30,20 @@ pub fn render_json(checked: &Checked) -> Json {
     let mut values = Vec::new();
     collect(&checked.tree, schema::shape(), "", &mut values);
     json!({ "values": values })
+}
+
+/// Which source won for each key, without any value.
+pub fn origins(checked: &Checked) -> BTreeMap<String, String> {
+    let mut values = Vec::new();
+    collect(&checked.tree, schema::shape(), "", &mut values);
+    let pair = |value: &Json| {
+        let key = value.get("key").and_then(Json::as_str)?;
+        let source = value.get("source").and_then(Json::as_str)?;
+        let line = value.get("line").and_then(Json::as_u64);
+        let place = line.map_or_else(|| source.to_owned(), |n| format!("{source}:{n}"));
+        Some((key.to_owned(), place))
+    };
+    values.iter().filter_map(pair).collect()
 }
 
 /// A text with the user and password of every URL in it masked.
@@ -201,6 +216,9 @@ mod tests {
         assert!(text.contains("# f:2:13"), "{text}");
         assert!(text.contains("    - x.y"), "{text}");
         assert!(text.contains("    - path: /a"), "{text}");
+        let origins = origins(&checked);
+        assert_eq!(origins["os.hostname"], "f:2");
+        assert_eq!(origins["os.ntp_servers[0]"], "oem:2");
         let json = render_json(&checked).to_string();
         assert!(!json.contains("hunter2"), "{json}");
         assert!(

@@ -3,6 +3,7 @@
 //! In: [`Options`]. Out: lines on a printer, a report file, an error that says what to do.
 //! Everything that can be found out without writing is found out before the plan is run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
@@ -13,7 +14,7 @@ use super::engine::{self, Inputs};
 use super::plan::{Plan, plan_install};
 use super::report::Outcome;
 use crate::config::{
-    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources,
+    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
@@ -48,6 +49,8 @@ pub struct Prepared {
     pub config: Config,
     /// What is worth knowing about the config.
     pub warnings: Problems,
+    /// Which source won for each key of the config.
+    pub origins: BTreeMap<String, String>,
     answers: Answers,
     image: ImageSet,
 }
@@ -68,6 +71,7 @@ pub fn read_config(path: &Path) -> anyhow::Result<Source> {
 /// Decides everything; writes nothing.
 pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
     let checked = check_sources(sources);
+    let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
     let Some(config) = checked.config else {
         return Err(Failure::error(
@@ -96,6 +100,7 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         plan,
         config,
         warnings,
+        origins,
         answers: checked.answers,
         image,
     })
@@ -134,6 +139,7 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     short.copy_from_slice(&salt[..12]);
     let inputs = Inputs {
         image: &prepared.image,
+        origins: &prepared.origins,
         config: prepared.answers.to_node_yaml(short)?.into_bytes(),
     };
     let (events, incoming) = channel();
