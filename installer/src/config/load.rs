@@ -28,6 +28,8 @@ pub struct Checked {
     pub config: Option<Config>,
     /// Every problem, in the order of places.
     pub problems: Problems,
+    /// Whether every source could be read at all.
+    pub readable: bool,
     /// The strongest source that is a file or the like; problems of keys that nobody gave are
     /// said of it.
     pub main: Arc<str>,
@@ -55,6 +57,7 @@ pub fn check_sources(sources: &[Source]) -> Checked {
         tree,
         config: None,
         problems: Problems(problems),
+        readable,
         main,
     };
     // Of a source that can't be read, every key would be missing.
@@ -179,13 +182,30 @@ impl Checked {
         }
     }
 
-    /// Whether a key was given and could not be used.
+    /// The config that an installed node uses. It was checked when it was stored; a version
+    /// with other rules or fewer keys, such as an older slot, must not leave the node without
+    /// a network for it. So what can't be used is left out, and the rules between keys don't
+    /// count.
+    pub fn usable_config(&self) -> Result<Config, Problems> {
+        if !self.readable {
+            return Err(self.problems.only(Severity::Error));
+        }
+        resolve::build(&self.answers)
+    }
+
+    /// Whether a key, or something it is in, or something in it, was given and could not be
+    /// used.
     fn is_faulty(&self, field: &str) -> bool {
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('[') || rest.starts_with('.')
+            })
+        };
         let of_it = |p: &Problem| {
             p.code.severity() == Severity::Error
-                && p.field.strip_prefix(field).is_some_and(|rest| {
-                    rest.is_empty() || rest.starts_with('[') || rest.starts_with('.')
-                })
+                && p.code.is_of_shape()
+                && !p.field.is_empty()
+                && (within(&p.field, field) || within(field, &p.field))
         };
         self.problems.0.iter().any(of_it)
     }
@@ -267,6 +287,29 @@ install: { mode: create, vip: 10.0.0.5, management_interface: {method: dhcp} }
         let errors = checked.problems.only(Severity::Error);
         let codes: Vec<Code> = errors.0.iter().map(|p| p.code).collect();
         assert_eq!(codes, [Code::WrongType, Code::NotOneOf]);
+    }
+
+    #[test]
+    fn a_stored_config_survives_rules_and_keys_that_this_version_lacks() {
+        let text =
+            "os: {hostname: n1, password: $6$a$b, from_the_future: 1}\ninstall: {mode: join}\n";
+        let checked = check_sources(&[Source::yaml(SourceKind::Oem, "oem", text)]);
+        assert!(checked.config.is_none());
+        let config = checked.usable_config().unwrap();
+        assert_eq!(config.os.hostname.as_deref(), Some("n1"));
+        for broken in ["os: [", "scheme_version: 2\n", ""] {
+            let checked = check_sources(&[Source::yaml(SourceKind::Oem, "oem", broken)]);
+            assert!(checked.usable_config().is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_section_hides_what_would_be_in_it() {
+        let text = "token: x\nos: 5\ninstall: {mode: create, vip: 10.0.0.5, management_interface: static}\n";
+        let checked = check_sources(&[Source::yaml(SourceKind::File, "a", text)]);
+        let errors = checked.problems.only(Severity::Error);
+        let codes: Vec<Code> = errors.0.iter().map(|p| p.code).collect();
+        assert_eq!(codes, [Code::WrongType, Code::WrongType]);
     }
 
     #[test]

@@ -152,11 +152,13 @@ impl Problems {
         Self(self.0.iter().filter(of_it).cloned().collect())
     }
 
-    /// Sorts by place; what has no place comes last, in the order of keys.
+    /// Sorts by place; what has no place comes last, in the order of keys. What was found
+    /// twice stays once.
     pub fn sort(&mut self) {
         self.0.sort_by(|a, b| {
-            let key = |p: &Problem| (p.at.is_none(), p.at.clone(), p.field.clone());
-            key(a).cmp(&key(b))
+            let key = |p: &Problem| (p.at.is_none(), p.at.clone());
+            let rest = |p: &Problem| (p.field.clone(), p.code, p.message.clone());
+            key(a).cmp(&key(b)).then_with(|| rest(a).cmp(&rest(b)))
         });
         self.0.dedup();
     }

@@ -56,7 +56,7 @@ pub fn parse(bytes: &[u8], source: &Arc<str>) -> (Option<Node>, Vec<Problem>) {
         | Some(Node {
             value: Value::Null, ..
         }) => {
-            let hint = "README.md shows a config to begin with";
+            let hint = "harrow config example prints one to begin with";
             problems.push(Problem::new(Code::Empty, "", "is empty", hint).at(&whole));
             (None, problems)
         }

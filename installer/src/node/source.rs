@@ -1,7 +1,8 @@
 //! The node's config as it lies on OEM.
 //!
-//! In: the folder where OEM is mounted. Out: the resolved [`Config`]. No error quotes a value
-//! that could be a secret.
+//! In: the folder where OEM is mounted. Out: the resolved [`Config`]; what this version of
+//! Harrow can't use of it is left out, so that no change of a rule takes a node off the network.
+//! No error quotes a value that could be a secret.
 
 use std::path::Path;
 
@@ -25,10 +26,18 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
     })?;
     let name = path.display().to_string();
     let checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
-    checked.config.ok_or_else(|| {
+    for problem in checked.problems.only(Severity::Error).0 {
+        tracing::warn!(
+            "{}: {} [{}]",
+            problem.field,
+            problem.message,
+            problem.code.name()
+        );
+    }
+    checked.usable_config().map_err(|problems| {
         Failure::error(
             Kind::ConfigInvalid,
-            checked.problems.only(Severity::Error).to_string(),
+            format!("{name}: {problems}"),
             "correct the file and reboot",
         )
     })
