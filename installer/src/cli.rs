@@ -148,7 +148,7 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Facts(args) => config::facts(&args),
         Verb::Plan(args) => {
             let (prepared, _) = prepare(&args.said, &args.what)?;
-            eprint!("{}", prepared.warnings.render(Look::Plain));
+            eprint!("{}", prepared.warnings.brief().render(Look::Plain));
             if args.json {
                 let json = serde_json::to_string_pretty(&prepared.plan);
                 println!("{}", json.context("writing the plan")?);
@@ -254,7 +254,7 @@ fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
 
 fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
     let (prepared, mut options) = prepare(&args.said, &args.what)?;
-    eprint!("{}", prepared.warnings.render(Look::Plain));
+    eprint!("{}", prepared.warnings.brief().render(Look::Plain));
     options.report.clone_from(&args.report);
     options.json = args.json;
     let printer = Printer::stdout();
@@ -316,7 +316,7 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
             .unwrap_or_else(|| Path::new(RUN_DIR).join("report.json")),
     );
     let prepared = install::prepare(&sources, &options)?;
-    for line in prepared.warnings.render(Look::Plain).lines() {
+    for line in prepared.warnings.brief().render(Look::Plain).lines() {
         printer.line(line);
     }
     if !prepared.config.automatic {

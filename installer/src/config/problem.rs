@@ -163,6 +163,27 @@ impl Problems {
         self.0.dedup();
     }
 
+    /// The same, with one line for all keys that do nothing: what an install has room for.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let mut brief = Self::default();
+        for (code, what) in [
+            (Code::NotYet, "not acted on yet"),
+            (Code::NoMeaning, "without effect"),
+        ] {
+            let of_it = self.0.iter().filter(|p| p.code == code);
+            let fields: Vec<&str> = of_it.map(|p| p.field.as_str()).collect();
+            if !fields.is_empty() {
+                let message = format!("{what}: {}", fields.join(", "));
+                brief.add(code, "", message, "");
+            }
+        }
+        let others = self.0.iter();
+        let others = others.filter(|p| !matches!(p.code, Code::NotYet | Code::NoMeaning));
+        brief.0.extend(others.cloned());
+        brief
+    }
+
     /// One line for each problem, and one for its hint.
     pub fn render(&self, look: Look) -> String {
         let mut text = String::new();
@@ -256,6 +277,17 @@ mod tests {
                 .render(Look::Colour)
                 .contains("\x1b[1;31merror\x1b[0m")
         );
+    }
+
+    #[test]
+    fn brief_says_what_does_nothing_in_one_line() {
+        let mut problems = some();
+        problems.add(Code::NotYet, "c.d", "later", "wait");
+        assert_eq!(
+            problems.only(Severity::Warning).brief().render(Look::Plain),
+            "warning: not acted on yet: b, c.d [not-yet]\n"
+        );
+        assert_eq!(problems.brief().0.len(), 3);
     }
 
     #[test]
