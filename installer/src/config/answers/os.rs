@@ -18,8 +18,8 @@ pub struct OsAnswers {
     /// a password is needed.
     #[schemars(extend("x-form" = "ssh-key"), example = ["ssh-ed25519 AAAAC3... me@here"])]
     pub ssh_authorized_keys: Vec<String>,
-    /// Password of `rancher`, in clear or as a crypt(3) hash (`$6$...`, `$y$...`). It is hashed
-    /// as soon as it is read, and stored as a hash.
+    /// Password of `rancher`, in clear or as a crypt(3) hash (`$6$...`, `$y$...`).
+    /// The node keeps only the hash.
     #[schemars(extend("x-form" = "password", "x-secret" = true), example = &"$6$salt$...")]
     pub password: Option<Secret>,
     /// The SSH server.
