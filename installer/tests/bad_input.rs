@@ -173,12 +173,12 @@ fn a_malformed_config() {
         fs::write(place.config(), text).unwrap();
         refused_and_untouched(&place, &place.install(&["--size", "64G"]), 11, words);
     }
-    fs::write(place.config(), [0xff, 0xfe]).unwrap();
+    fs::write(place.config(), [0xff, 0xfe, 0, 1]).unwrap();
     refused_and_untouched(
         &place,
         &place.install(&["--size", "64G"]),
         11,
-        &["config.yaml", "UTF-8"],
+        &["config.yaml", "UTF-16"],
     );
 }
 

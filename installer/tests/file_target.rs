@@ -128,6 +128,8 @@ fn the_node_gets_its_config_without_clear_passwords() {
     assert!(!config.contains("hunter2"), "{config}");
     let kept: Report = serde_json::from_str(&cat("report.json")).unwrap();
     assert_eq!(kept.plan, report.plan);
+    let origin = &kept.config_origins["os.hostname"];
+    assert!(origin.ends_with("config.yaml:3"), "{origin}");
     assert_eq!(kept.outcome, Outcome::Running);
     let stat = Cmd::new("debugfs")
         .args(["-R", "stat config.yaml"])
