@@ -268,7 +268,12 @@ fn a_config_that_is_too_large() {
     let place = Place::new();
     fs::write(place.config(), "#".repeat((1 << 20) + 1)).unwrap();
     let output = place.install(&["--size", "64G"]);
-    refused_and_untouched(&place, &output, 11, &["config.yaml is larger than 1 MiB"]);
+    refused_and_untouched(
+        &place,
+        &output,
+        11,
+        &["config.yaml: error: is larger than 1 MiB"],
+    );
 }
 
 #[test]

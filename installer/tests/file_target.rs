@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,12 +160,14 @@ fn fail_at_the_last_step(place: &Place) -> (Report, anyhow::Result<()>, bool) {
         size: Some(64 << 30),
         ..Options::default()
     };
-    let mut plan = prepare(&read_config(&place.config()).unwrap(), &options)
+    let mut plan = prepare(&[read_config(&place.config()).unwrap()], &options)
         .unwrap()
         .plan;
     plan.steps
         .retain(|step| !matches!(step, Step::CheckImage { .. }));
+    let origins = BTreeMap::new();
     let inputs = Inputs {
+        origins: &origins,
         image: &ImageSet::open(&place.image()).unwrap(),
         config: b"os: {}".to_vec(),
         half_made: &AtomicBool::new(false),

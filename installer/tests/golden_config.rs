@@ -18,6 +18,9 @@ use harrow::config::{
 /// Stands in the cases wherever a value is secret.
 const SECRET: &str = "golden-secret";
 
+/// A whole crypt(3) hash.
+const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
+
 /// Compares with the file, or rewrites it when `BLESS` is set.
 #[allow(clippy::disallowed_methods)] // a test's own switch
 fn check(path: &Path, actual: &str) {
@@ -169,7 +172,7 @@ fn node_of_many(i: usize) -> Checked {
     };
     let mode = if i == 1 || i == 2 { "join" } else { mode };
     let text = format!(
-        "{head}token: {SECRET}\nos:\n  hostname: node-{i}\n  password: $6$a$b\n  dns_nameservers: [10.0.0.2]\n  \
+        "{head}token: {SECRET}\nos:\n  hostname: node-{i}\n  password: {HASH}\n  dns_nameservers: [10.0.0.2]\n  \
          ntp_servers: [10.0.0.3]\n  sysctls: {{vm.swappiness: 1, kernel.printk: 4 4 1 7}}\n  write_files:\n    \
          - {{path: /etc/motd, content: hello, permissions: '0644'}}\ninstall:\n  mode: {mode}\n  device: /dev/sda\n  \
          management_interface:\n    interfaces: [{{hw_addr: '52:54:00:00:{:02x}:{:02x}'}}]\n    method: static\n    \

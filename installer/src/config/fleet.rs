@@ -285,6 +285,7 @@ fn host_of(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
     use super::super::load::check_sources;
     use super::super::source::{Source, SourceKind};
     use super::*;
@@ -302,7 +303,7 @@ mod tests {
         };
         let (a, b) = (i / 250, i % 250 + 1);
         let text = format!(
-            "{url}token: secret\nos:\n  hostname: node-{i}\n  password: $6$a$b\n  dns_nameservers: [10.0.0.2]\n\
+            "{url}token: secret\nos:\n  hostname: node-{i}\n  password: {HASH}\n  dns_nameservers: [10.0.0.2]\n\
              install:\n  {mode}\n  management_interface:\n    method: static\n    ip: 10.0.1{a}.{b}\n    \
              subnet_mask: 255.255.0.0\n    gateway: 10.0.0.1\n"
         );

@@ -149,10 +149,9 @@ fn to_json(node: &Node, shape: &Shape) -> Json {
 impl Checked {
     fn apply_rules(&mut self) {
         let mut news = relations::check(&self.answers);
-        match resolve::build(&self.answers) {
-            Ok(config) => self.config = Some(config),
-            Err(more) => news.0.extend(more.0),
-        }
+        let (config, more) = resolve::build(&self.answers);
+        self.config = Some(config);
+        news.0.extend(more.0);
         self.add(news);
     }
 
@@ -190,7 +189,7 @@ impl Checked {
         if !self.readable {
             return Err(self.problems.only(Severity::Error));
         }
-        resolve::build(&self.answers)
+        Ok(resolve::build(&self.answers).0)
     }
 
     /// Whether a key, or something it is in, or something in it, was given and could not be
@@ -230,6 +229,7 @@ impl Checked {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::Secret;
     use super::super::source::{Assignment, SourceKind};
     use super::*;
 
@@ -297,6 +297,8 @@ install: { mode: create, vip: 10.0.0.5, management_interface: {method: dhcp} }
         assert!(checked.config.is_none());
         let config = checked.usable_config().unwrap();
         assert_eq!(config.os.hostname.as_deref(), Some("n1"));
+        let password = config.os.password.as_ref().map(Secret::expose);
+        assert_eq!(password, Some("$6$a$b"));
         for broken in ["os: [", "scheme_version: 2\n", ""] {
             let checked = check_sources(&[Source::yaml(SourceKind::Oem, "oem", broken)]);
             assert!(checked.usable_config().is_err(), "{broken}");

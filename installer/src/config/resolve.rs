@@ -20,17 +20,12 @@ const GIB: u64 = 1 << 30;
 /// Checks the rules between keys and fills in the defaults.
 pub fn resolve(answers: &Answers) -> Result<Config, Problems> {
     let mut problems = relations::check(answers).only(Severity::Error);
-    let config = match build(answers) {
-        Ok(config) => Some(config),
-        Err(more) => {
-            problems.0.extend(more.0);
-            None
-        }
-    };
+    let (config, more) = build(answers);
+    problems.0.extend(more.0);
     problems.sort();
-    match config {
-        Some(config) if problems.0.is_empty() => Ok(config),
-        _ => Err(problems),
+    match problems.0.is_empty() {
+        true => Ok(config),
+        false => Err(problems),
     }
 }
 
@@ -43,10 +38,34 @@ impl Values {
         let add = |wrong: Wrong| self.0.add(Code::BadValue, field, wrong.message, wrong.hint);
         result.map_err(add).ok()
     }
+
+    /// The text itself, when it is right or at least one line: what is wrong is noted.
+    fn keep<T>(&mut self, field: &str, text: &str, result: Result<T, Wrong>) -> Option<String> {
+        let usable = self.check(field, result).is_some() || is_line(text);
+        usable.then(|| text.trim().to_owned())
+    }
+
+    /// The texts of a list that are right, or at least one line each.
+    fn keep_all(
+        &mut self,
+        field: &str,
+        texts: &[String],
+        rule: fn(&str) -> Result<(), Wrong>,
+    ) -> Vec<String> {
+        let each = texts.iter().enumerate();
+        let kept = each.filter_map(|(i, t)| self.keep(&format!("{field}[{i}]"), t, rule(t)));
+        kept.collect()
+    }
 }
 
-/// Fills in the defaults, without the rules between keys.
-pub fn build(answers: &Answers) -> Result<Config, Problems> {
+/// Whether a text that broke a rule can still stand in a file of the node.
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Fills in the defaults, without the rules between keys. With problems, the config is what a
+/// node can still be run with: what can't be used is left out.
+pub fn build(answers: &Answers) -> (Config, Problems) {
     let mut values = Values(Problems::default());
     let os = build_os(answers, &mut values);
     let management = build_management(answers, &mut values);
@@ -58,10 +77,7 @@ pub fn build(answers: &Answers) -> Result<Config, Problems> {
         ),
     };
     let install = &answers.install;
-    if !values.0.0.is_empty() {
-        return Err(values.0);
-    }
-    Ok(Config {
+    let config = Config {
         mode: build_mode(answers),
         os,
         management,
@@ -71,12 +87,13 @@ pub fn build(answers: &Answers) -> Result<Config, Problems> {
                 install.device.as_ref() != Some(d) && *d != super::DeviceChoice::Path(String::new())
             }),
             sizes: Sizes {
-                var: var.unwrap_or(0),
+                var: var.unwrap_or(150 * GIB),
             },
         },
         poweroff: install.poweroff.unwrap_or(false),
         automatic: install.automatic.unwrap_or(false),
-    })
+    };
+    (config, values.0)
 }
 
 fn build_mode(answers: &Answers) -> Mode {
@@ -93,44 +110,45 @@ fn build_mode(answers: &Answers) -> Mode {
 
 fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let os = &answers.os;
-    if let Some(name) = &os.hostname {
-        values.check("os.hostname", rules::hostname(name));
-    }
-    if let Some(password) = &os.password {
-        values.check("os.password", rules::password(password.expose()));
-    }
+    let name = os.hostname.as_deref();
+    let hostname = name.and_then(|n| values.keep("os.hostname", n, rules::hostname(n)));
+    let password = os.password.clone().filter(|password| {
+        let text = password.expose();
+        let right = values.check("os.password", rules::password(text)).is_some();
+        // A colon would end its field of /etc/shadow.
+        right || (is_line(text) && !text.contains(':'))
+    });
     let mut keys = Vec::new();
     for (i, key) in os.ssh_authorized_keys.iter().enumerate() {
         // Keys of GitHub are fetched by whoever has a network.
         if key.starts_with("github:") {
             continue;
         }
-        values.check(&format!("os.ssh_authorized_keys[{i}]"), rules::ssh_key(key));
-        keys.push(key.trim().to_owned());
+        let field = format!("os.ssh_authorized_keys[{i}]");
+        keys.extend(values.keep(&field, key, rules::ssh_key(key)));
     }
     let mut dns = Vec::new();
     for (i, server) in os.dns_nameservers.iter().enumerate() {
         dns.extend(values.check(&format!("os.dns_nameservers[{i}]"), rules::address(server)));
     }
-    for (i, server) in os.ntp_servers.iter().enumerate() {
-        values.check(&format!("os.ntp_servers[{i}]"), rules::host(server));
-    }
-    for (i, module) in os.modules.iter().enumerate() {
-        values.check(&format!("os.modules[{i}]"), rules::kernel_module(module));
-    }
+    let ntp = values.keep_all("os.ntp_servers", &os.ntp_servers, rules::ntp_server);
+    let modules = values.keep_all("os.modules", &os.modules, rules::kernel_module);
     let mut sysctls = BTreeMap::new();
     for (key, value) in &os.sysctls {
         let value = value.to_string();
-        values.check(&format!("os.sysctls.{key}"), rules::sysctl(key, &value));
-        sysctls.insert(key.clone(), value);
+        let right = rules::sysctl(key, &value);
+        if let Some(value) = values.keep(&format!("os.sysctls.{key}"), &value, right) {
+            sysctls.insert(key.clone(), value);
+        }
     }
     let mut files = Vec::new();
     for (i, file) in os.write_files.iter().enumerate() {
         files.extend(build_file(&format!("os.write_files[{i}]"), file, values));
     }
+    let mut persistent_paths = Vec::new();
     for (i, path) in os.persistent_state_paths.iter().enumerate() {
         let field = format!("os.persistent_state_paths[{i}]");
-        values.check(&field, rules::persistent_path(path));
+        persistent_paths.extend(values.check(&field, rules::persistent_path(path)));
     }
     let arguments = os.additional_kernel_arguments.as_deref();
     let arguments = arguments.unwrap_or_default();
@@ -141,15 +159,15 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let tty = answers.install.tty.as_deref();
     let tty = tty.and_then(|t| values.check("install.tty", rules::console(t)));
     Os {
-        hostname: os.hostname.clone(),
+        hostname,
         ssh_authorized_keys: keys,
-        password: os.password.clone(),
+        password,
         dns,
-        ntp: os.ntp_servers.clone(),
-        modules: os.modules.clone(),
+        ntp,
+        modules,
         sysctls,
         files,
-        persistent_paths: os.persistent_state_paths.clone(),
+        persistent_paths,
         kernel_arguments: arguments.split_whitespace().map(str::to_owned).collect(),
         tty,
     }

@@ -48,7 +48,7 @@ const OTHER_USER_DATA: [(&str, &str); 9] = [
 /// The text of a source, without a byte order mark.
 pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
     if bytes.len() > LIMIT {
-        let message = format!("has {} MiB, a config has 1 MiB at most", bytes.len() >> 20);
+        let message = "is larger than 1 MiB, which no config is";
         return Err(refusal(Code::TooLarge, message, "is this the right file?"));
     }
     for (mark, name) in [

@@ -101,7 +101,7 @@ pub mod tests {
     /// A config without problems, in which tests replace words.
     pub const GOOD: &str = "token: secret
 os:
-  password: $6$rounds=5000$salt$hash
+  password: $6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0
   dns_nameservers: [10.0.0.2]
 install:
   mode: create
@@ -169,14 +169,14 @@ install:
                 "install.role",
             ),
             (
-                "  password: $6$rounds=5000$salt$hash\n",
+                "  password: $6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0\n",
                 "",
                 Code::NoLogin,
                 "os",
             ),
             (
-                "$6$rounds=5000$salt$hash",
-                "$1$salt$hash",
+                "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0",
+                "$1$salt$M6xQvx9eSlM4zTu69di5B/",
                 Code::WeakHash,
                 "os.password",
             ),
