@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::{Assignment, Severity, Source, SourceKind, check_sources, without_password};
+use crate::config::formats::{mask_urls, masked_url};
+use crate::config::{Assignment, Severity, Source, SourceKind, check_sources};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
@@ -37,10 +38,7 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
     let urls = CONFIG_URLS.iter();
     if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
-        tell(format!(
-            "fetching the config from {}",
-            without_password(url)
-        ));
+        tell(format!("fetching the config from {}", masked_url(url)));
         return from_url(url).map(Some);
     }
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
@@ -59,11 +57,11 @@ pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<O
 }
 
 fn from_url(url: &str) -> anyhow::Result<Source> {
-    let shown = without_password(url);
+    let shown = masked_url(url);
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
-            format!("{URL_KEY}={shown}: {}", without_password(&format!("{e:#}"))),
+            format!("{URL_KEY}={shown}: {}", mask_urls(&format!("{e:#}"))),
             "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
         )
     };
@@ -99,10 +97,7 @@ pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> an
     // What is wrong with it is said with all other problems.
     let url = checked.answers.install.config_url.filter(|_| !faulty);
     if let Some(url) = url.filter(|u| !u.is_empty()) {
-        tell(format!(
-            "fetching the config from {}",
-            without_password(&url)
-        ));
+        tell(format!("fetching the config from {}", masked_url(&url)));
         sources.push(from_url(&url)?);
     }
     Ok(())

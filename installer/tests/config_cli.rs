@@ -131,7 +131,7 @@ fn show_names_every_origin_and_no_secret() {
     for (line, origin) in [
         ("hostname: node-2", "b.yaml:1:16"),
         ("tty: ttyS1,115200n8", "kernel command line, word 2"),
-        ("token: (secret)", "a.yaml:1:8"),
+        ("token: ***", "a.yaml:1:8"),
     ] {
         let found = text.lines().find(|l| l.contains(line));
         assert!(found.is_some_and(|l| l.ends_with(origin)), "{line}: {text}");
@@ -142,7 +142,7 @@ fn show_names_every_origin_and_no_secret() {
     );
     let json = config(&["show", "--json", &a]).text();
     assert!(
-        json.contains("\"(secret)\"") && !json.contains("hunter2"),
+        json.contains("\"***\"") && !json.contains("hunter2"),
         "{json}"
     );
 }

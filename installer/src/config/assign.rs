@@ -166,7 +166,7 @@ fn nic(text: &str, at: &Mark) -> Node {
         key_at: at.clone(),
         node: Node::plain(value, at.clone()),
     };
-    let is_mac = |text: &str| super::rules::mac(text).is_ok();
+    let is_mac = |text: &str| super::formats::mac(text).is_ok();
     let entries = text
         .split(',')
         .map(|part| match part.split_once(':') {

@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::answers::{Answers, InstallMode, NodeRole};
+use super::formats;
 use super::load::Checked;
 use super::problem::{Code, Problem, Problems};
 use super::relations::management_network;
-use super::rules;
 
 /// What the configs of one cluster contradict each other in.
 pub fn check_fleet(nodes: &[Checked]) -> Problems {
@@ -266,7 +266,7 @@ fn addresses_of(answers: &Answers) -> Vec<(String, String)> {
         ip(format!("install.networks.{name}.ip"), link.ip.as_ref());
     }
     for (i, nic) in install.management_interface.interfaces.iter().enumerate() {
-        let mac = nic.hw_addr.as_deref().and_then(|m| rules::mac(m).ok());
+        let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
         let field = format!("install.management_interface.interfaces[{i}].hw_addr");
         found.extend(mac.map(|mac| (field, mac)));
     }

@@ -2,20 +2,20 @@
 //!
 //! In: the name of a form and a text. Out: nothing, or what is wrong with the text.
 
+use super::formats::{self, Wrong};
 use super::problem::Code;
-use super::rules::{self, Wrong};
-use super::{network, yaml};
+use super::yaml;
 
 /// Every form that the schema may name.
 #[cfg(test)]
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 42] = [
     "address",
     "cidr",
     "config-url",
     "console",
     "cpu",
     "cron",
-    "device",
+    "disk",
     "encoding",
     "file-path",
     "host",
@@ -28,7 +28,11 @@ pub const NAMES: [&str; 33] = [
     "kernel-arguments",
     "mac",
     "mask",
+    "memory",
+    "model-pattern",
     "module",
+    "node-ipv4",
+    "ntp-server",
     "owner",
     "password",
     "pci-id",
@@ -36,11 +40,16 @@ pub const NAMES: [&str; 33] = [
     "permissions",
     "persistent-path",
     "pool",
+    "serial",
+    "server-url",
     "size",
     "ssh-key",
     "taint",
+    "token",
     "url",
+    "url-template",
     "var-size",
+    "wwn",
     "yaml",
 ];
 
@@ -58,50 +67,52 @@ pub struct Finding {
     pub hint: String,
 }
 
-fn bad(message: impl Into<String>, hint: impl Into<String>) -> Result<(), Wrong> {
-    Err(Wrong {
-        message: message.into(),
-        hint: hint.into(),
-    })
-}
-
 /// Checks a text of a form.
 pub fn check(form: &str, text: &str) -> Result<(), Finding> {
     if form == "config-url" {
         return config_url(text);
     }
     let result = match form {
-        "address" => rules::address(text).map(drop),
-        "cidr" => network::Cidr::parse(text).map(drop),
-        "console" => rules::console(text).map(drop),
-        "cpu" => network::millicpu(text).map(drop),
-        "cron" => cron(text),
-        "device" => device(text),
-        "encoding" => encoding(text),
-        "file-path" => rules::file_path(text).map(drop),
-        "host" => rules::host(text),
-        "host-name" => rules::hostname(text),
-        "http-method" => http_method(text),
-        "interface" => rules::interface_name(text).map(drop),
-        "ipv4" => rules::ipv4(text).map(drop),
-        "ipv6" => network::ipv6(text).map(drop),
-        "ipv6-prefix" => network::ipv6_prefix(text).map(drop),
-        "kernel-arguments" => rules::kernel_arguments(text),
-        "mac" => rules::mac(text).map(drop),
-        "mask" => network::mask(text).map(drop),
-        "module" => rules::kernel_module(text),
-        "owner" => rules::owner(text).map(drop),
-        "password" => rules::password(text),
-        "pci-id" => pci_id(text),
-        "pem" => pem(text),
-        "permissions" => rules::permissions(text).map(drop),
-        "persistent-path" => rules::persistent_path(text).map(drop),
-        "pool" => network::pool(text).map(drop),
-        "size" => rules::size(text, 1).map(drop),
-        "ssh-key" => ssh_key(text),
-        "taint" => taint(text),
-        "url" => url(text),
-        "var-size" => rules::size(text, LEAST_VAR).map(drop),
+        "address" => formats::address(text).map(drop),
+        "cidr" => formats::cidr(text).map(drop),
+        "console" => formats::console(text).map(drop),
+        "cpu" => formats::cpu_quantity(text).map(drop),
+        "cron" => formats::cron(text),
+        "disk" => formats::disk_path(text).map(drop),
+        "encoding" => formats::encoding(text),
+        "file-path" => formats::file_path(text).map(drop),
+        "host" => formats::host(text),
+        "host-name" => formats::hostname(text),
+        "http-method" => formats::webhook_method(text).map(drop),
+        "interface" => formats::interface_name(text).map(drop),
+        "ipv4" => formats::ipv4(text).map(drop),
+        "ipv6" => formats::ipv6(text).map(drop),
+        "ipv6-prefix" => formats::ipv6_prefix(text).map(drop),
+        "kernel-arguments" => formats::kernel_arguments(text),
+        "mac" => formats::mac(text).map(drop),
+        "mask" => formats::subnet_mask(text).map(drop),
+        "memory" => formats::memory_quantity(text).map(drop),
+        "model-pattern" => formats::model_pattern(text).map(drop),
+        "module" => formats::kernel_module(text),
+        "node-ipv4" => formats::node_ipv4(text).map(drop),
+        "ntp-server" => formats::ntp_server(text),
+        "owner" => formats::owner(text).map(drop),
+        "password" => formats::password(text),
+        "pci-id" => formats::pci_id(text),
+        "pem" => formats::certificates(text),
+        "permissions" => formats::permissions(text).map(drop),
+        "persistent-path" => formats::persistent_path(text).map(drop),
+        "pool" => formats::pool(text).map(drop),
+        "serial" => formats::disk_serial(text).map(drop),
+        "server-url" => formats::server_url(text).map(drop),
+        "size" => formats::size(text, 1).map(drop),
+        "ssh-key" => formats::key_source(text).map(drop),
+        "taint" => formats::taint(text).map(drop),
+        "token" => formats::token(text),
+        "url" => formats::http_url(text).map(drop),
+        "url-template" => formats::url_template(text),
+        "var-size" => formats::size(text, LEAST_VAR).map(drop),
+        "wwn" => formats::disk_wwn(text).map(drop),
         "yaml" => values(text),
         _ => Ok(()),
     };
@@ -112,156 +123,19 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
     })
 }
 
-/// A URL that a config can be fetched from.
+/// A URL that a config can be fetched from, or a path on the medium.
 fn config_url(text: &str) -> Result<(), Finding> {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    let finding = |code, message: String, hint: &str| {
-        Err(Finding {
-            code,
-            message,
-            hint: hint.to_owned(),
-        })
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Ok(());
     };
-    match scheme {
-        Some("http" | "https") => {
-            url(text).or_else(|w| finding(Code::BadValue, w.message, &w.hint))
-        }
-        Some("tftp") => finding(
-            Code::UrlScheme,
-            "tftp can't be used: it has no integrity and no length".into(),
-            "serve the config over https, or http in a trusted network",
-        ),
-        Some(other) => finding(
-            Code::UrlScheme,
-            format!("{other}:// can't be used"),
-            "https:// or http://",
-        ),
-        // A path on the medium.
-        None => Ok(()),
-    }
-}
-
-fn url(text: &str) -> Result<(), Wrong> {
-    const HINT: &str = "such as https://10.0.0.5:443";
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    let Some(rest) = rest else {
-        return bad("not a URL of http or https", HINT);
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let host = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    if text.contains(|c: char| c.is_whitespace() || c.is_control()) || host.is_empty() {
-        return bad("not a URL of http or https", HINT);
-    }
-    Ok(())
-}
-
-fn device(text: &str) -> Result<(), Wrong> {
-    if text.starts_with('/') && !text.contains(['\n', '\0']) {
-        return Ok(());
-    }
-    bad(
-        format!("{text:?} is not the path of a disk"),
-        "such as /dev/disk/by-id/..., or a rule such as {min_size: 400G}",
-    )
-}
-
-fn encoding(text: &str) -> Result<(), Wrong> {
-    let known = [
-        "",
-        "text/plain",
-        "b64",
-        "base64",
-        "gz",
-        "gzip",
-        "gz+b64",
-        "gz+base64",
-        "gzip+b64",
-        "gzip+base64",
-    ];
-    if known.contains(&text) {
-        return Ok(());
-    }
-    bad(
-        format!("encoding {text:?} is not known"),
-        "nothing, b64, gz or gz+b64",
-    )
-}
-
-fn http_method(text: &str) -> Result<(), Wrong> {
-    if ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"].contains(&text) {
-        return Ok(());
-    }
-    bad(format!("{text:?} is not an HTTP method"), "such as POST")
-}
-
-fn cron(text: &str) -> Result<(), Wrong> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "*/,-".contains(c);
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() == 5 && fields.iter().all(|f| f.chars().all(good)) {
-        return Ok(());
-    }
-    bad(
-        format!("{text:?} is not a schedule"),
-        "five fields as for cron, such as 0 */12 * * *",
-    )
-}
-
-fn pci_id(text: &str) -> Result<(), Wrong> {
-    let good = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_hexdigit());
-    if text
-        .split_once(':')
-        .is_some_and(|(a, b)| good(a) && good(b))
-    {
-        return Ok(());
-    }
-    bad(
-        format!("{text:?} is not a PCI id"),
-        "vendor:device in hexadecimal, such as 10de:1eb8",
-    )
-}
-
-fn pem(text: &str) -> Result<(), Wrong> {
-    let text = text.trim();
-    if text.starts_with("-----BEGIN CERTIFICATE-----")
-        && text.ends_with("-----END CERTIFICATE-----")
-    {
-        return Ok(());
-    }
-    bad(
-        "not a certificate in PEM",
-        "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----",
-    )
-}
-
-/// A key, or the name of somebody whose keys GitHub has.
-fn ssh_key(text: &str) -> Result<(), Wrong> {
-    match text.strip_prefix("github:") {
-        None => rules::ssh_key(text),
-        Some(user) => {
-            let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-            if !user.is_empty() && user.len() <= 39 && user.bytes().all(good) {
-                return Ok(());
-            }
-            bad(format!("{user:?} is not a user of GitHub"), "github:USER")
-        }
-    }
-}
-
-fn taint(text: &str) -> Result<(), Wrong> {
-    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    match text.rsplit_once(':') {
-        Some((key, effect)) if !key.is_empty() && effects.contains(&effect) => Ok(()),
-        _ => bad(
-            format!("{text:?} is not a taint"),
-            "key=value:NoSchedule, :PreferNoSchedule or :NoExecute",
-        ),
-    }
+    formats::http_url(text).map(drop).map_err(|wrong| Finding {
+        code: match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => Code::BadValue,
+            _ => Code::UrlScheme,
+        },
+        message: wrong.message,
+        hint: wrong.hint,
+    })
 }
 
 /// Values of a chart: YAML, and a map.
@@ -274,7 +148,7 @@ fn values(text: &str) -> Result<(), Wrong> {
         None => Ok(()),
         Some(problem) => {
             let line = problem.at.as_ref().map_or(0, |m| m.line);
-            bad(
+            formats::wrong(
                 format!("line {line} of the value: {}", problem.message),
                 "a map in YAML",
             )
@@ -293,7 +167,8 @@ mod tests {
             ("url", "http://[fd00::1]:80", "https://"),
             ("config-url", "http://a/x.yaml", "tftp://a/x"),
             ("config-url", "configs/x.yaml", "ftp://x"),
-            ("device", "/dev/sda", "sda"),
+            ("disk", "/dev/sda", "sda"),
+            ("disk", "/dev/disk/by-id/x", "/dev/sda1"),
             ("encoding", "gz+b64", "rot13"),
             ("cron", "0 */12 * * *", "daily"),
             ("pci-id", "10de:1eb8", "10de"),
@@ -301,6 +176,13 @@ mod tests {
             ("taint", "a=b:NoExecute", "a=b:Never"),
             ("yaml", "a: 1", "a: ["),
             ("http-method", "PUT", "put it"),
+            (
+                "pem",
+                "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+                "x",
+            ),
+            ("server-url", "https://10.0.0.5", "http://10.0.0.5"),
+            ("memory", "512Mi", "1x"),
         ] {
             assert_eq!(check(form, good), Ok(()), "{form} {good}");
             assert!(check(form, wrong).is_err(), "{form} {wrong}");

@@ -229,7 +229,7 @@ impl Checked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answers::Secret;
+    use super::super::secret::Secret;
     use super::super::source::{Assignment, SourceKind};
     use super::*;
 

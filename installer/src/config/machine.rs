@@ -4,10 +4,9 @@
 //! fits none or several disks, sizes that do not fit.
 
 use super::answers::{Answers, DeviceChoice, DiskRule, InterfaceAnswers, NodeRole, Pick};
-use super::network::millicpu;
+use super::formats;
 use super::problem::{Code, Problems};
 use super::resolved::Sizes;
-use super::rules;
 use crate::disk::layout::{least_disk, show};
 use crate::facts::{Facts, MachineDisk};
 
@@ -114,7 +113,7 @@ pub fn pick<'a>(
 }
 
 fn fits(rule: &DiskRule, disk: &MachineDisk) -> bool {
-    let size = |text: &Option<String>| text.as_deref().and_then(|t| rules::size(t, 0).ok());
+    let size = |text: &Option<String>| text.as_deref().and_then(|t| formats::size(t, 0).ok());
     let same = |wanted: &Option<String>, is: &Option<String>| {
         let equal = |w: &String| is.as_ref().is_some_and(|i| i.eq_ignore_ascii_case(w));
         wanted.as_ref().is_none_or(equal)
@@ -174,7 +173,7 @@ fn check_install_disk(answers: &Answers, disk: &MachineDisk, problems: &mut Prob
     let field = "install.device";
     let path = disk.disk.path.display();
     let var = match &answers.install.persistent_partition_size {
-        Some(text) => rules::size(text, 0).unwrap_or(0),
+        Some(text) => formats::size(text, 0).unwrap_or(0),
         None => 150 << 30,
     };
     let needed = least_disk(Sizes { var });
@@ -202,7 +201,7 @@ fn check_install_disk(answers: &Answers, disk: &MachineDisk, problems: &mut Prob
 
 fn check_nics(network: &str, nics: &[InterfaceAnswers], facts: &Facts, problems: &mut Problems) {
     for (i, nic) in nics.iter().enumerate() {
-        let mac = nic.hw_addr.as_deref().and_then(|m| rules::mac(m).ok());
+        let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
         let is_it = |n: &&crate::facts::NicFacts| match &mac {
             Some(mac) => n.mac == *mac,
             None => Some(&n.name) == nic.name.as_ref(),
@@ -236,11 +235,11 @@ fn check_reservations(answers: &Answers, facts: &Facts, problems: &mut Problems)
     let both = [&cluster.kube_reserved, &cluster.system_reserved];
     let cpu: u64 = both
         .iter()
-        .filter_map(|r| millicpu(r.cpu.as_deref()?).ok())
+        .filter_map(|r| formats::cpu_quantity(r.cpu.as_deref()?).ok())
         .sum();
     let memory: u64 = both
         .iter()
-        .filter_map(|r| rules::size(r.memory.as_deref()?, 0).ok())
+        .filter_map(|r| formats::memory_quantity(r.memory.as_deref()?).ok())
         .sum();
     let has = u64::from(facts.cpus) * 1000;
     let field = "cluster.kube_reserved";

@@ -21,12 +21,10 @@ mod forms;
 mod load;
 mod machine;
 mod merge;
-mod network;
 mod problem;
 mod relations;
 mod resolve;
 mod resolved;
-mod rules;
 pub mod schema;
 pub mod secret;
 pub mod seed;
@@ -39,7 +37,7 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole, Secret};
+pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole};
 pub use codes::{Code, Severity};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;
@@ -50,7 +48,8 @@ pub use resolve::resolve;
 pub use resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
 };
-pub use show::{origins, render_json, render_text, without_password};
+pub use secret::{Salt, Secret};
+pub use show::{origins, render_json, render_text};
 pub use source::{Assignment, Content, Source, SourceKind};
 pub use write::convert;
 pub use yaml::LIMIT as LARGEST_SOURCE;

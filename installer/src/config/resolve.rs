@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 
 use super::answers::{
-    Answers, InstallMode, InterfaceAnswers, ManagementAnswers, Method, Secret, WriteFile,
+    Answers, InstallMode, InterfaceAnswers, ManagementAnswers, Method, WriteFile,
 };
+use super::formats::{self, Wrong};
 use super::problem::{Code, Problems, Severity};
+use super::relations;
 use super::resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
 };
-use super::rules::{self, Wrong};
-use super::{network, relations};
+use super::secret::Secret;
 
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
@@ -73,7 +74,7 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
         None => Some(150 * GIB),
         Some(text) => values.check(
             "install.persistent_partition_size",
-            rules::size(text, 20 * GIB),
+            formats::size(text, 20 * GIB),
         ),
     };
     let install = &answers.install;
@@ -111,10 +112,12 @@ fn build_mode(answers: &Answers) -> Mode {
 fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let os = &answers.os;
     let name = os.hostname.as_deref();
-    let hostname = name.and_then(|n| values.keep("os.hostname", n, rules::hostname(n)));
+    let hostname = name.and_then(|n| values.keep("os.hostname", n, formats::hostname(n)));
     let password = os.password.clone().filter(|password| {
         let text = password.expose();
-        let right = values.check("os.password", rules::password(text)).is_some();
+        let right = values
+            .check("os.password", formats::password(text))
+            .is_some();
         // A colon would end its field of /etc/shadow.
         right || (is_line(text) && !text.contains(':'))
     });
@@ -125,18 +128,21 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
             continue;
         }
         let field = format!("os.ssh_authorized_keys[{i}]");
-        keys.extend(values.keep(&field, key, rules::ssh_key(key)));
+        keys.extend(values.keep(&field, key, formats::ssh_key(key)));
     }
     let mut dns = Vec::new();
     for (i, server) in os.dns_nameservers.iter().enumerate() {
-        dns.extend(values.check(&format!("os.dns_nameservers[{i}]"), rules::address(server)));
+        dns.extend(values.check(
+            &format!("os.dns_nameservers[{i}]"),
+            formats::address(server),
+        ));
     }
-    let ntp = values.keep_all("os.ntp_servers", &os.ntp_servers, rules::ntp_server);
-    let modules = values.keep_all("os.modules", &os.modules, rules::kernel_module);
+    let ntp = values.keep_all("os.ntp_servers", &os.ntp_servers, formats::ntp_server);
+    let modules = values.keep_all("os.modules", &os.modules, formats::kernel_module);
     let mut sysctls = BTreeMap::new();
     for (key, value) in &os.sysctls {
         let value = value.to_string();
-        let right = rules::sysctl(key, &value);
+        let right = formats::sysctl(key, &value);
         if let Some(value) = values.keep(&format!("os.sysctls.{key}"), &value, right) {
             sysctls.insert(key.clone(), value);
         }
@@ -148,16 +154,16 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let mut persistent_paths = Vec::new();
     for (i, path) in os.persistent_state_paths.iter().enumerate() {
         let field = format!("os.persistent_state_paths[{i}]");
-        persistent_paths.extend(values.check(&field, rules::persistent_path(path)));
+        persistent_paths.extend(values.check(&field, formats::persistent_path(path)));
     }
     let arguments = os.additional_kernel_arguments.as_deref();
     let arguments = arguments.unwrap_or_default();
     values.check(
         "os.additional_kernel_arguments",
-        rules::kernel_arguments(arguments),
+        formats::kernel_arguments(arguments),
     );
     let tty = answers.install.tty.as_deref();
-    let tty = tty.and_then(|t| values.check("install.tty", rules::console(t)));
+    let tty = tty.and_then(|t| values.check("install.tty", formats::console(t)));
     Os {
         hostname,
         ssh_authorized_keys: keys,
@@ -174,12 +180,12 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
 }
 
 fn build_file(field: &str, file: &WriteFile, values: &mut Values) -> Option<FileToWrite> {
-    let path = values.check(&format!("{field}.path"), rules::file_path(&file.path));
-    let content = rules::decode(&file.encoding, Secret::expose(&file.content));
+    let path = values.check(&format!("{field}.path"), formats::file_path(&file.path));
+    let content = formats::decode(&file.encoding, Secret::expose(&file.content));
     let content = values.check(&format!("{field}.content"), content);
-    let mode = rules::permissions(&file.permissions);
+    let mode = formats::permissions(&file.permissions);
     let mode = values.check(&format!("{field}.permissions"), mode);
-    let owner = values.check(&format!("{field}.owner"), rules::owner(&file.owner));
+    let owner = values.check(&format!("{field}.owner"), formats::owner(&file.owner));
     Some(FileToWrite {
         path: path?,
         content: content?,
@@ -214,11 +220,11 @@ fn build_nic(field: &str, nic: &InterfaceAnswers, values: &mut Values) -> Option
     match nic.hw_addr.as_deref().filter(|m| !m.is_empty()) {
         // The MAC stays when a kernel renames the interface, so it wins over the name.
         Some(mac) => {
-            let mac = values.check(&format!("{field}.hw_addr"), rules::mac(mac))?;
+            let mac = values.check(&format!("{field}.hw_addr"), formats::mac(mac))?;
             Some(NicSelector::Mac(mac))
         }
         None => {
-            let name = rules::interface_name(nic.name.as_deref()?);
+            let name = formats::interface_name(nic.name.as_deref()?);
             let name = values.check(&format!("{field}.name"), name)?;
             Some(NicSelector::Name(name))
         }
@@ -229,11 +235,11 @@ fn build_nic(field: &str, nic: &InterfaceAnswers, values: &mut Values) -> Option
 fn build_static(given: &ManagementAnswers, values: &mut Values) -> Option<Ipv4Static> {
     let mut address = |key: &str, value: &Option<String>| {
         let field = format!("install.management_interface.{key}");
-        values.check(&field, rules::ipv4(value.as_deref()?))
+        values.check(&field, formats::ipv4(value.as_deref()?))
     };
     let ip = address("ip", &given.ip);
     let gateway = address("gateway", &given.gateway);
-    let mask = network::mask(given.subnet_mask.as_deref()?);
+    let mask = formats::subnet_mask(given.subnet_mask.as_deref()?);
     let prefix = values.check("install.management_interface.subnet_mask", mask);
     Some(Ipv4Static {
         address: ip?,

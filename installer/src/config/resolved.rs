@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::answers::{DeviceChoice, Secret};
+use super::answers::DeviceChoice;
+use super::secret::Secret;
 
 /// A resolved configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

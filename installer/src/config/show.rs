@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
+use super::formats::mask_urls;
 use super::load::Checked;
 use super::problem::Mark;
 use super::schema::{self, Kind, Shape};
+use super::secret::MASK;
 use super::tree::{Node, Value, join};
 use super::write::scalar_text;
 
-/// What is printed instead of a secret.
-const MASK: &str = "(secret)";
 /// The column in which origins begin, when values leave room.
 const ORIGIN_COLUMN: usize = 48;
 
@@ -46,28 +46,6 @@ pub fn origins(checked: &Checked) -> BTreeMap<String, String> {
     values.iter().filter_map(pair).collect()
 }
 
-/// A text with the user and password of every URL in it masked.
-pub fn without_password(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
-        out += before;
-        out += "://";
-        let end = after.find(|c: char| "/?# \t\n\"'".contains(c));
-        let (authority, tail) = after.split_at(end.unwrap_or(after.len()));
-        match authority.rsplit_once('@') {
-            Some((_, host)) => {
-                out += MASK;
-                out.push('@');
-                out += host;
-            }
-            None => out += authority,
-        }
-        rest = tail;
-    }
-    out + rest
-}
-
 fn inner<'a>(shape: &'a Shape, key: &str) -> &'a Shape {
     match &shape.kind {
         Kind::Map(inner) | Kind::List(inner) => inner,
@@ -78,10 +56,7 @@ fn inner<'a>(shape: &'a Shape, key: &str) -> &'a Shape {
 fn value_text(node: &Node, shape: &Shape) -> String {
     match &node.value {
         _ if shape.secret => MASK.to_owned(),
-        Value::Scalar(scalar) if scalar.text.contains('@') => {
-            without_password(&scalar_text(scalar))
-        }
-        Value::Scalar(scalar) => scalar_text(scalar),
+        Value::Scalar(scalar) => mask_urls(&scalar_text(scalar)),
         Value::Null => String::new(),
         Value::Seq(_) => "[]".to_owned(),
         Value::Map(_) => "{}".to_owned(),
@@ -157,7 +132,7 @@ fn collect(node: &Node, shape: &Shape, path: &str, values: &mut Vec<Json>) {
             let number = |n: u32| (n > 0).then_some(n);
             let value = match (&node.value, shape.secret) {
                 (_, true) => Json::from(MASK),
-                (Value::Scalar(scalar), false) => without_password(&scalar.text).into(),
+                (Value::Scalar(scalar), false) => mask_urls(&scalar.text).into(),
                 (Value::Seq(_), false) => json!([]),
                 (Value::Map(_), false) => json!({}),
                 (Value::Null, false) => Json::Null,
@@ -178,21 +153,6 @@ mod tests {
     use super::super::load::check_sources;
     use super::super::source::{Source, SourceKind};
     use super::*;
-
-    #[test]
-    fn urls_lose_their_passwords() {
-        for (url, shown) in [
-            ("https://u:p@h/x?y@z", "https://(secret)@h/x?y@z"),
-            (
-                "a https://h:1/ b http://u@h",
-                "a https://h:1/ b http://(secret)@h",
-            ),
-            ("me@here", "me@here"),
-            ("://@", "://(secret)@"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-    }
 
     #[test]
     fn origins_are_shown_and_secrets_are_not() {

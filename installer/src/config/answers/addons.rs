@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::Secret;
+use super::super::secret::Secret;
 
 /// `install.addons:`. All are off unless enabled. Only in mode `create`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::Secret;
+use super::super::secret::Secret;
 
 /// Network plugin under Multus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,7 +65,7 @@ pub struct Reservation {
     #[schemars(extend("x-form" = "cpu", "x-not-yet" = true), example = &"500m")]
     pub cpu: Option<String>,
     /// Memory.
-    #[schemars(extend("x-form" = "size", "x-not-yet" = true), example = &"2Gi")]
+    #[schemars(extend("x-form" = "memory", "x-not-yet" = true), example = &"2Gi")]
     pub memory: Option<String>,
 }
 

@@ -39,12 +39,13 @@ pub struct DiskRule {
     /// How it is attached.
     pub transport: Option<Transport>,
     /// Its model; `*` and `?` stand for any text and any character.
-    #[schemars(example = &"SAMSUNG MZ*")]
+    #[schemars(extend("x-form" = "model-pattern"), example = &"SAMSUNG MZ*")]
     pub model: Option<String>,
     /// Its serial number.
+    #[schemars(extend("x-form" = "serial"))]
     pub serial: Option<String>,
     /// Its world wide name.
-    #[schemars(example = &"naa.5000c500a1b2c3d4")]
+    #[schemars(extend("x-form" = "wwn"), example = &"naa.5000c500a1b2c3d4")]
     pub wwn: Option<String>,
     /// Which one, when several fit.
     #[schemars(extend("x-default" = "only"))]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::secret::Secret;
 use super::addons::Addons;
 use super::disk::DeviceChoice;
 use super::network::{LinkAnswers, ManagementAnswers};
-use super::scalar::{Scalar, Secret};
+use super::scalar::Scalar;
 
 /// What the node does in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,10 +60,10 @@ pub struct InstallAnswers {
     #[schemars(extend("x-default" = "default", "x-not-yet" = true))]
     pub role: Option<NodeRole>,
     /// The disk to install on. EVERYTHING ON IT IS LOST. A path, or a rule that one disk fits.
-    #[schemars(extend("x-form" = "device"), example = &"/dev/disk/by-id/nvme-eui.0025388b910ca9e2")]
+    #[schemars(extend("x-form" = "disk"), example = &"/dev/disk/by-id/nvme-eui.0025388b910ca9e2")]
     pub device: Option<DeviceChoice>,
     /// A second disk for the data of virtual machines; the install disk when absent.
-    #[schemars(extend("x-form" = "device", "x-not-yet" = true), example = &"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")]
+    #[schemars(extend("x-form" = "disk", "x-not-yet" = true), example = &"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")]
     pub data_disk: Option<DeviceChoice>,
     /// Size of /var: logs, container images, the cluster's database. At least 20Gi.
     #[schemars(extend("x-form" = "var-size", "x-default" = "150Gi"), example = &"200Gi")]
@@ -74,7 +75,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-default" = false, "x-not-yet" = true))]
     pub wipe_all_disks: Option<bool>,
     /// Disks to wipe besides the install disk.
-    #[schemars(extend("x-form" = "device", "x-not-yet" = true), example = ["/dev/sdb"])]
+    #[schemars(extend("x-form" = "disk", "x-not-yet" = true), example = ["/dev/sdb"])]
     pub wipe_disks_list: Vec<String>,
     /// The management network.
     pub management_interface: ManagementAnswers,
@@ -82,7 +83,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-not-yet" = true))]
     pub networks: BTreeMap<String, LinkAnswers>,
     /// Virtual IP of the cluster: its API and web page answer there. Mode `create`.
-    #[schemars(extend("x-form" = "ipv4", "x-not-yet" = true), example = &"10.0.0.5")]
+    #[schemars(extend("x-form" = "node-ipv4", "x-not-yet" = true), example = &"10.0.0.5")]
     pub vip: Option<String>,
     /// How the virtual IP is found.
     #[schemars(extend("x-default" = "static", "x-not-yet" = true))]
@@ -122,7 +123,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "console"), example = &"ttyS1,115200n8")]
     pub tty: Option<String>,
     /// URL of an ISO with the image, when it is not on the medium.
-    #[schemars(extend("x-form" = "url", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "url-template", "x-not-yet" = true))]
     pub iso_url: Option<String>,
     /// Where artifacts of the cluster come from instead of the internet, for flavor `net`.
     #[schemars(extend("x-form" = "url", "x-not-yet" = true), example = &"https://mirror.example.org/harrow")]
@@ -213,7 +214,7 @@ pub struct Webhook {
     #[schemars(extend("x-form" = "http-method", "x-default" = "GET"), example = &"POST")]
     pub method: Option<String>,
     /// URL; `{{.Hostname}}` stands for the node's name.
-    #[schemars(extend("x-form" = "url"))]
+    #[schemars(extend("x-form" = "url-template"))]
     pub url: Option<String>,
     /// Headers, each with one value or several.
     #[schemars(extend("x-secret" = true))]

@@ -29,7 +29,9 @@ pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{InterfaceAnswers, Ipv6Mode, ManagementAnswers, Method};
 pub use os::{OsAnswers, WriteFile};
-pub use scalar::{Scalar, Secret};
+pub use scalar::Scalar;
+
+use super::secret::Secret;
 
 /// The whole configuration of a node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,10 +42,10 @@ pub struct Answers {
     pub scheme_version: Option<u32>,
     /// URL of an existing cluster, for `install.mode: join`: its virtual IP or a DNS name for
     /// it. Must be left out in mode `create`.
-    #[schemars(extend("x-form" = "url"), example = &"https://10.0.0.5:443")]
+    #[schemars(extend("x-form" = "server-url"), example = &"https://10.0.0.5:443")]
     pub server_url: Option<String>,
     /// Secret that all nodes of a cluster share; needed in the modes `create` and `join`.
-    #[schemars(extend("x-secret" = true))]
+    #[schemars(extend("x-form" = "token", "x-secret" = true))]
     pub token: Option<Secret>,
     /// Further names and addresses that the certificate of the cluster's API is made for.
     #[schemars(extend("x-form" = "host", "x-not-yet" = true), example = ["cluster.example.org"])]

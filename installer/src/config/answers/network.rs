@@ -43,7 +43,7 @@ pub struct ManagementAnswers {
     #[schemars(extend("x-default" = "dhcp"))]
     pub method: Option<Method>,
     /// IPv4 address, for `static`.
-    #[schemars(extend("x-form" = "ipv4"), example = &"10.0.0.11")]
+    #[schemars(extend("x-form" = "node-ipv4"), example = &"10.0.0.11")]
     pub ip: Option<String>,
     /// Network mask, for `static`; a prefix length is fine too.
     #[schemars(extend("x-form" = "mask"), example = &"255.255.255.0")]
@@ -78,7 +78,7 @@ pub struct LinkAnswers {
     #[schemars(extend("x-default" = "none"))]
     pub method: Option<Method>,
     /// IPv4 address, for `static`.
-    #[schemars(extend("x-form" = "ipv4"), example = &"10.1.0.11")]
+    #[schemars(extend("x-form" = "node-ipv4"), example = &"10.1.0.11")]
     pub ip: Option<String>,
     /// Network mask, for `static`; a prefix length is fine too.
     #[schemars(extend("x-form" = "mask"), example = &"255.255.255.0")]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Scalar, Secret};
+use super::super::secret::Secret;
+use super::scalar::Scalar;
 
 /// `os:`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +32,7 @@ pub struct OsAnswers {
     #[schemars(extend("x-form" = "host", "x-not-yet" = true), example = ["example.org"])]
     pub dns_search: Vec<String>,
     /// NTP servers, names or addresses. All nodes of a cluster should have some, or none.
-    #[schemars(extend("x-form" = "host"), example = ["0.pool.ntp.org"])]
+    #[schemars(extend("x-form" = "ntp-server"), example = ["0.pool.ntp.org"])]
     pub ntp_servers: Vec<String>,
     /// Kernel modules loaded at every boot.
     #[schemars(extend("x-form" = "module"), example = ["vhost_net"])]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::answers::{Answers, Secret};
+use super::super::answers::Answers;
 use super::super::problem::{Code, Problems};
+use super::super::secret::Secret;
 
 /// A node that nobody can log in to can't be repaired.
 pub fn somebody_can_log_in(answers: &Answers, problems: &mut Problems) {

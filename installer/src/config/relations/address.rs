@@ -1,11 +1,10 @@
 //! The address of the node.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::answers::{Answers, InstallMode, Ipv6Mode, Method};
-use super::super::network::{self, number};
+use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::super::rules;
 use super::{ipv4, management_network};
 
 const FIELD: &str = "install.management_interface";
@@ -72,15 +71,13 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
         return;
     };
     // A /31 or /32 has no addresses of its own (RFC 3021).
-    if subnet.prefix < 31 {
-        let size = 1u128 << (32 - subnet.prefix);
-        let offset = number(ip.into()) - number(subnet.first);
-        if offset == 0 || offset == size - 1 {
-            let what = if offset == 0 {
-                "network's own"
-            } else {
-                "broadcast"
-            };
+    if subnet.prefix_len() < 31 {
+        let what = match IpAddr::V4(ip) {
+            ip if ip == subnet.network() => Some("network's own"),
+            ip if ip == subnet.broadcast() => Some("broadcast"),
+            _ => None,
+        };
+        if let Some(what) = what {
             problems.add(
                 Code::BadHostAddress,
                 format!("{FIELD}.ip"),
@@ -92,13 +89,14 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
     let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) else {
         return;
     };
-    let host = 32u32.saturating_sub(u32::from(subnet.prefix));
-    let mask = Ipv4Addr::from(u32::MAX.checked_shl(host).unwrap_or(0));
+    let IpAddr::V4(mask) = subnet.netmask() else {
+        return;
+    };
     // Of a network of one address, every gateway is outside.
-    if subnet.prefix == 32 && gateway != ip {
+    if subnet.prefix_len() == 32 && gateway != ip {
         return;
     }
-    if let Err(wrong) = rules::gateway(ip, mask, gateway) {
+    if let Err(wrong) = formats::gateway(ip, mask, gateway) {
         let field = format!("{FIELD}.gateway");
         problems.add(Code::GatewayUnreachable, field, wrong.message, wrong.hint);
     }
@@ -133,13 +131,13 @@ pub fn ipv6_is_complete(answers: &Answers, problems: &mut Problems) {
         problems.add(Code::Missing, format!("{field}.ip"), "missing", hint);
         return;
     };
-    let Ok((ip, prefix)) = network::ipv6_prefix(text) else {
+    let Ok(net) = formats::ipv6_prefix(text) else {
         return;
     };
-    let gateway = given.gateway.as_deref().and_then(|g| network::ipv6(g).ok());
-    let subnet = network::Cidr::around(ip.into(), prefix);
-    if let Some(gateway) = gateway
-        .filter(|g| !g.is_unicast_link_local() && (!subnet.contains((*g).into()) || *g == ip))
+    let gateway = given.gateway.as_deref().and_then(|g| formats::ipv6(g).ok());
+    let (ip, subnet) = (net.addr(), net.trunc());
+    if let Some(gateway) =
+        gateway.filter(|g| !g.is_unicast_link_local() && (!subnet.contains(g) || *g == ip))
     {
         problems.add(
             Code::GatewayUnreachable,

@@ -1,9 +1,9 @@
 //! The disks of the node.
 
 use super::super::answers::{Answers, DeviceChoice, DiskRule};
+use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::super::resolved::Sizes;
-use super::super::rules;
 use crate::disk::layout::least_disk;
 
 /// Disks that are told apart, and sizes that can be.
@@ -37,7 +37,7 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
         }
     }
     let var = match &install.persistent_partition_size {
-        Some(text) => rules::size(text, 0).unwrap_or(0),
+        Some(text) => formats::size(text, 0).unwrap_or(0),
         None => 150 << 30,
     };
     if let Some(DeviceChoice::Rule(rule)) = &install.device {
@@ -53,7 +53,7 @@ fn check_rule(field: &str, rule: &DiskRule, needed: u64, problems: &mut Problems
         let hint = "such as {min_size: 400G, rotational: false}";
         problems.add(Code::BadValue, field, "a rule that every disk fits", hint);
     }
-    let size = |text: &Option<String>| text.as_deref().and_then(|t| rules::size(t, 0).ok());
+    let size = |text: &Option<String>| text.as_deref().and_then(|t| formats::size(t, 0).ok());
     let (min, max) = (size(&rule.min_size), size(&rule.max_size));
     if let (Some(min), Some(max)) = (min, max)
         && min > max

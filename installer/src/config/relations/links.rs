@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::answers::{Answers, InterfaceAnswers, Method};
+use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::super::rules;
 
 /// A NIC belongs to one network, unless VLANs keep them apart.
 pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
@@ -24,7 +24,7 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
                 );
                 continue;
             }
-            let mac = nic.hw_addr.as_deref().and_then(|m| rules::mac(m).ok());
+            let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
             let names = [nic.name.clone(), mac];
             for name in names.into_iter().flatten() {
                 let key = (name.clone(), vlan);
@@ -57,7 +57,7 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
 pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
     for (name, link) in &answers.install.networks {
         let field = format!("install.networks.{name}");
-        if let Err(wrong) = rules::interface_name(name) {
+        if let Err(wrong) = formats::interface_name(name) {
             problems.add(Code::BadValue, field.clone(), wrong.message, wrong.hint);
         }
         if ["mgmt-br", "mgmt-bo"].contains(&name.as_str()) {

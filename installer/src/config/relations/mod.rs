@@ -15,10 +15,12 @@ mod requests;
 mod settings;
 mod vip;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use super::answers::Answers;
-use super::network::Cidr;
+use super::formats;
 use super::problem::Problems;
 
 /// A rule between keys.
@@ -76,20 +78,25 @@ fn ipv4(text: Option<&String>) -> Option<Ipv4Addr> {
 }
 
 /// The node's management network, when its address is fixed.
-pub fn management_network(answers: &Answers) -> Option<(Ipv4Addr, Cidr)> {
+pub fn management_network(answers: &Answers) -> Option<(Ipv4Addr, IpNet)> {
     use super::answers::Method;
     let given = &answers.install.management_interface;
     if given.method != Some(Method::Static) {
         return None;
     }
     let ip = ipv4(given.ip.as_ref())?;
-    let prefix = super::network::mask(given.subnet_mask.as_deref()?).ok()?;
-    Some((ip, Cidr::around(ip.into(), prefix)))
+    let prefix = formats::subnet_mask(given.subnet_mask.as_deref()?).ok()?;
+    Some((ip, around(ip.into(), prefix)?))
 }
 
 /// A network that is given, or its default.
-pub fn cidr_or(text: Option<&String>, default: &str) -> Option<Cidr> {
-    Cidr::parse(text.map_or(default, String::as_str)).ok()
+pub fn cidr_or(text: Option<&String>, default: &str) -> Option<IpNet> {
+    formats::cidr(text.map_or(default, String::as_str)).ok()
+}
+
+/// The network that an address is in.
+fn around(address: IpAddr, prefix: u8) -> Option<IpNet> {
+    IpNet::new(address, prefix).ok().map(|net| net.trunc())
 }
 
 #[cfg(test)]
@@ -297,7 +304,7 @@ install:
             (
                 "method: static",
                 "method: static\n    bond_options: {mode: best}",
-                Code::NotOneOf,
+                Code::BadValue,
                 "install.management_interface.bond_options.mode",
             ),
             (

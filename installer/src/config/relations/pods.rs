@@ -43,11 +43,11 @@ pub fn pods_fit(answers: &Answers, problems: &mut Problems) {
         return;
     }
     let pods = cidr_or(answers.install.cluster_pod_cidr.as_ref(), POD_CIDR);
-    let Some(pods) = pods.filter(|p| p.first.is_ipv4()) else {
+    let Some(pods) = pods.filter(|p| p.network().is_ipv4()) else {
         return;
     };
     // With one part there could be one node.
-    if mask <= pods.prefix {
+    if mask <= pods.prefix_len() {
         let field = if given.is_some() {
             "cluster.node_cidr_mask"
         } else if answers.install.cluster_pod_cidr.is_some() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::answers::{Answers, InstallMode, VipMode};
-use super::super::network;
+use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::{ipv4, management_network};
 
@@ -67,7 +67,7 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
         );
         return;
     }
-    if let Some((_, subnet)) = own.filter(|(_, s)| !s.contains(vip.into())) {
+    if let Some((_, subnet)) = own.filter(|(_, s)| !s.contains(&IpAddr::V4(vip))) {
         problems.add(
             Code::VipOutside,
             FIELD,
@@ -83,11 +83,11 @@ fn pools_leave_it(answers: &Answers, vip: Ipv4Addr, problems: &mut Problems) {
     let own = management_network(answers).map(|(ip, _)| ip);
     for (namespace, pools) in &answers.cluster.ip_pools {
         for (i, text) in pools.iter().enumerate() {
-            let inside = |address: Ipv4Addr| match network::Cidr::parse(text) {
-                Ok(network) => network.contains(address.into()),
-                Err(_) => {
-                    network::pool(text).is_ok_and(|(a, b)| (a..=b).contains(&IpAddr::V4(address)))
-                }
+            let ends = formats::pool(text);
+            let inside = |address: Ipv4Addr| {
+                let address = IpAddr::V4(address);
+                ends.as_ref()
+                    .is_ok_and(|(a, b)| (*a..=*b).contains(&address))
             };
             let taken = [(Some(vip), "install.vip"), (own, "the node's address")];
             for (address, name) in taken {
