@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use harrow::config::{Content, Look, Source};
+use harrow::config::{Content, Look, Source, cmdline};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live;
@@ -243,7 +243,7 @@ fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
         live::follow_config_url(&mut sources, tell)?;
     }
     if is_live(what) {
-        sources.extend(live::cmdline_source(&this_cmdline()));
+        sources.extend(cmdline::source(&this_cmdline()));
     }
     if !given {
         live::follow_config_url(&mut sources, tell)?;
@@ -297,10 +297,10 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 }
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
-    let cmdline = this_cmdline();
-    let found = live::find_config(&cmdline, |line| printer.line(line))?;
+    let line = this_cmdline();
+    let found = live::find_config(&line, |line| printer.line(line))?;
     let mut sources: Vec<Source> = found.into_iter().collect();
-    sources.extend(live::cmdline_source(&cmdline));
+    sources.extend(cmdline::source(&line));
     live::follow_config_url(&mut sources, |line| printer.line(line))?;
     if sources.is_empty() {
         printer.line("no config was given, so nothing is installed. To install, either");

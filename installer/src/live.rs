@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::config::formats::{mask_urls, masked_url};
-use crate::config::{Assignment, Severity, Source, SourceKind, check_sources};
+use crate::config::{Severity, Source, SourceKind, check_sources};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
@@ -103,27 +103,6 @@ pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> an
     Ok(())
 }
 
-/// The config keys on the kernel's command line; `None` without any.
-pub fn cmdline_source(cmdline: &Cmdline) -> Option<Source> {
-    let words: Vec<Assignment> = cmdline
-        .words()
-        .zip(1..)
-        .filter_map(|((key, value), word)| {
-            let path = key
-                .strip_prefix("harrow.")
-                .or_else(|| key.strip_prefix("harvester."))?;
-            // The boot chain's own, see ARCHITECTURE.md.
-            (!path.starts_with("boot.")).then(|| Assignment {
-                path: path.to_owned(),
-                value: value.unwrap_or("true").to_owned(),
-                word,
-            })
-        })
-        .collect();
-    let name = "kernel command line";
-    (!words.is_empty()).then(|| Source::words(SourceKind::CommandLine, name, words))
-}
-
 /// `harrow.yaml` at the root of the ESP of the disk that the medium is on.
 fn on_medium_esp() -> anyhow::Result<Option<Vec<u8>>> {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").context("reading mountinfo")?;
@@ -201,7 +180,6 @@ pub fn default_consoles() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Content;
 
     #[test]
     fn the_mediums_device_is_found() {
@@ -209,26 +187,6 @@ mod tests {
                     40 1 11:0 / /run/harrow/medium ro,relatime shared:1 - iso9660 /dev/sr0 ro\n";
         assert_eq!(source_of(text, MEDIUM), Some("/dev/sr0"));
         assert_eq!(source_of(text, "/nowhere"), None);
-    }
-
-    #[test]
-    fn config_keys_on_the_command_line_are_found() {
-        let line = Cmdline::parse(
-            "ro harrow.boot.slot=a harrow.install.automatic harvester.os.hostname=\"n 1\" quiet",
-        );
-        let source = cmdline_source(&line).unwrap();
-        let Content::Words(words) = &source.content else {
-            panic!("{source:?}");
-        };
-        let said: Vec<_> = words
-            .iter()
-            .map(|w| (w.path.as_str(), w.value.as_str(), w.word))
-            .collect();
-        assert_eq!(
-            said,
-            [("install.automatic", "true", 3), ("os.hostname", "n 1", 4)]
-        );
-        assert!(cmdline_source(&Cmdline::parse("harrow.boot.slot=a")).is_none());
     }
 
     #[test]

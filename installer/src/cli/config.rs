@@ -12,7 +12,6 @@ use harrow::config::{
 use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
-use harrow::live;
 use harrow::node::export;
 use harrow::sys::cmdline::Cmdline;
 use serde_json::json;
@@ -74,7 +73,7 @@ impl More {
     fn sources(&self) -> Vec<Source> {
         let cmdline = self.cmdline.as_deref().map(Cmdline::parse);
         let mut sources: Vec<Source> = cmdline
-            .and_then(|c| live::cmdline_source(&c))
+            .and_then(|c| config::cmdline::source(&c))
             .into_iter()
             .collect();
         sources.extend(set_source(&self.set));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use harrow::config::{Assignment, Source, SourceKind};
+use harrow::config::{Assignment, Source, SourceKind, cmdline};
 use harrow::install::run::read_config;
 
 /// What the person says about the config.
@@ -41,12 +41,5 @@ pub fn set_source(set: &[Assignment]) -> Option<Source> {
 
 /// `KEY=VALUE`.
 pub fn parse_assignment(text: &str) -> Result<Assignment, String> {
-    match text.split_once('=') {
-        Some((path, value)) if !path.is_empty() => Ok(Assignment {
-            path: path.to_owned(),
-            value: value.to_owned(),
-            word: 0,
-        }),
-        _ => Err("an assignment is KEY=VALUE, such as os.hostname=node-1".into()),
-    }
+    cmdline::parse_set(text).map_err(|wrong| format!("{}, {}", wrong.message, wrong.hint))
 }

@@ -6,15 +6,13 @@
 
 use std::sync::Arc;
 
+use super::cmdline::interface;
 use super::problem::{Code, Mark, Problem};
 use super::schema::{self, Kind, Shape};
 use super::source::Assignment;
 use super::spelling::name_of;
 use super::tree::{Entry, Node, Value};
 use super::yaml;
-
-/// The largest index that a key may have.
-const LARGEST_INDEX: usize = 999;
 
 /// Builds the tree.
 pub fn tree(words: &[Assignment], source: &Arc<str>) -> (Node, Vec<Problem>) {
@@ -26,43 +24,75 @@ pub fn tree(words: &[Assignment], source: &Arc<str>) -> (Node, Vec<Problem>) {
             line: 0,
             column: word.word,
         };
-        let normal = word.path.replace('[', ".").replace(']', "");
-        let path: Vec<&str> = normal.split('.').filter(|p| !p.is_empty()).collect();
-        if path.is_empty() {
-            let hint = "such as install.mode=create";
-            let problem = Problem::new(Code::BadKey, "", "an assignment without a key", hint);
-            problems.push(problem.at(&at));
-            continue;
-        }
-        if let Err(problem) = put(&mut root, schema::shape(), &path, word, &at) {
+        let done = match word.fault {
+            Some(fault) => bad_key(word, fault),
+            None => put(&mut root, schema::shape(), &word.path, word, &at),
+        };
+        if let Err(problem) = done {
             problems.push(problem.at(&at));
         }
     }
     (root, problems)
 }
 
+fn bad_key<T>(word: &Assignment, message: impl Into<String>) -> Result<T, Problem> {
+    const HINT: &str = "keys joined by dots, such as install.management_interface.method";
+    // A key that is no key could be anything, even a part of a secret.
+    let known = word.path.bytes().all(|b| b.is_ascii_graphic());
+    let field = if known { word.path.as_str() } else { "" };
+    Err(Problem::new(Code::BadKey, field, message, HINT))
+}
+
+/// The first key of a path, and what follows it.
+fn split_key<'a>(path: &'a str, word: &Assignment) -> Result<(&'a str, &'a str), Problem> {
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (key, rest) = path.split_at(end);
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if key.is_empty() || rest == "." {
+        return bad_key(word, "has an empty key in it");
+    }
+    if !key.bytes().all(good) {
+        return bad_key(word, "has a letter in it that no key has");
+    }
+    Ok((key, rest.strip_prefix('.').unwrap_or(rest)))
+}
+
+/// Puts the value of a word where `path` says, which may be empty for `node` itself.
 fn put(
     node: &mut Node,
     shape: &Shape,
-    path: &[&str],
+    path: &str,
     word: &Assignment,
     at: &Mark,
 ) -> Result<(), Problem> {
-    let Some((key, rest)) = path.split_first() else {
-        return set(node, shape, word, at);
-    };
+    if path.is_empty() {
+        return match shape.kind.fields() {
+            Some(_) if std::ptr::eq(shape, schema::shape()) => bad_key(word, "has no key"),
+            _ => set(node, shape, word, at),
+        };
+    }
     let (key, rest, inner) = match &shape.kind {
         Kind::Struct(fields) | Kind::TextOr(fields) => {
+            let (key, rest) = split_key(path, word)?;
             let name = name_of(key, fields).unwrap_or(key);
-            (name.to_owned(), rest, fields.get(name))
+            (name, rest, fields.get(name))
         }
         Kind::Map(inner) if is_simple(inner) => {
             // The dots belong to the key: sysctls, labels.
-            (path.join("."), &[][..], Some(&**inner))
+            if path.chars().any(char::is_control) {
+                return bad_key(word, "has a letter in it that no key has");
+            }
+            (path, "", Some(&**inner))
         }
-        Kind::Map(inner) => ((*key).to_owned(), rest, Some(&**inner)),
+        Kind::Map(inner) => {
+            let (key, rest) = split_key(path, word)?;
+            (key, rest, Some(&**inner))
+        }
         Kind::List(inner) => return put_item(node, inner, path, word, at),
-        _ => ((*key).to_owned(), rest, None),
+        _ => {
+            let (key, rest) = split_key(path, word)?;
+            (key, rest, None)
+        }
     };
     if !matches!(node.value, Value::Map(_)) {
         node.value = Value::Map(Vec::new());
@@ -73,7 +103,7 @@ fn put(
     let found = entries.iter().position(|e| e.key == key);
     let index = found.unwrap_or_else(|| {
         entries.push(Entry {
-            key,
+            key: key.to_owned(),
             key_at: at.clone(),
             node: Node {
                 value: Value::Null,
@@ -101,19 +131,22 @@ fn is_simple(shape: &Shape) -> bool {
     }
 }
 
+/// An item of a list: `[0]`, or the next one.
 fn put_item(
     node: &mut Node,
     inner: &Shape,
-    path: &[&str],
+    path: &str,
     word: &Assignment,
     at: &Mark,
 ) -> Result<(), Problem> {
-    let (index, rest) = path.split_first().map_or(("", &[][..]), |(i, r)| (*i, r));
-    let index = index.parse::<usize>().ok().filter(|i| *i <= LARGEST_INDEX);
-    let Some(index) = index else {
-        let hint = "such as os.write_files[0].path=/etc/motd";
-        let message = "an item of a list needs its number";
-        return Err(Problem::new(Code::BadKey, &word.path, message, hint));
+    let number = path.strip_prefix('[').and_then(|p| p.split_once(']'));
+    let parsed = number.and_then(|(digits, rest)| Some((digits.parse::<usize>().ok()?, rest)));
+    let rest = |rest: &'_ str| rest.is_empty() || (rest.len() > 1 && rest.starts_with('.'));
+    let Some((index, rest)) = parsed.filter(|(_, after)| rest(after)) else {
+        return bad_key(
+            word,
+            "an item of a list needs its number, as in os.write_files[0].path",
+        );
     };
     if !matches!(node.value, Value::Seq(_)) {
         node.value = Value::Seq(Vec::new());
@@ -121,14 +154,24 @@ fn put_item(
     let Value::Seq(items) = &mut node.value else {
         return Ok(());
     };
-    while items.len() <= index {
+    // Without holes, a word makes one item at the most.
+    if index > items.len() {
+        return bad_key(
+            word,
+            format!(
+                "item {index} comes after item {}, which is not there",
+                index - 1
+            ),
+        );
+    }
+    if index == items.len() {
         items.push(Node {
             value: Value::Null,
             at: at.clone(),
         });
     }
     match items.get_mut(index) {
-        Some(item) => put(item, inner, rest, word, at),
+        Some(item) => put(item, inner, rest.trim_start_matches('.'), word, at),
         None => Ok(()),
     }
 }
@@ -166,15 +209,8 @@ fn nic(text: &str, at: &Mark) -> Node {
         key_at: at.clone(),
         node: Node::plain(value, at.clone()),
     };
-    let is_mac = |text: &str| super::formats::mac(text).is_ok();
-    let entries = text
-        .split(',')
-        .map(|part| match part.split_once(':') {
-            _ if is_mac(part) => entry("hw_addr", part),
-            Some((key, value)) => entry(key, value),
-            None => entry("name", part),
-        })
-        .collect();
+    let keys = interface(text).into_iter();
+    let entries = keys.map(|(key, value)| entry(key, value)).collect();
     Node {
         value: Value::Map(entries),
         at: at.clone(),
@@ -224,6 +260,7 @@ mod tests {
                 path: (*path).into(),
                 value: (*value).into(),
                 word,
+                fault: None,
             })
             .collect();
         tree(&words, &"--set".into())
@@ -256,7 +293,7 @@ mod tests {
             ("os.write_files[0].path", "/etc/motd"),
             ("install.device.min_size", "400G"),
             (
-                "install.management_interface.interfaces[0].hwAddr",
+                "install.management_interface.interfaces[0].hw_addr",
                 "52:54:00:12:34:56",
             ),
             ("install.management_interface.interfaces[1].name", "ens4"),
@@ -276,9 +313,32 @@ mod tests {
 
     #[test]
     fn nonsense_is_a_problem() {
-        for (path, value) in [("", "x"), ("os.write_files.path", "x"), ("os.labels", "{a")] {
+        for (path, value) in [
+            ("", "x"),
+            ("os.write_files.path", "x"),
+            ("os.write_files[1].path", "x"),
+            ("os.write_files[0]path", "x"),
+            ("os.write_files[x].path", "x"),
+            ("os.write_files[0].", "x"),
+            ("os.write_files[0][0]", "x"),
+            ("os.", "x"),
+            (".os", "x"),
+            ("os..hostname", "x"),
+            ("ä", "x"),
+            ("os/x", "x"),
+            ("os.sysctls.a\u{1}", "x"),
+            ("os.labels", "{a"),
+        ] {
             assert_eq!(build(&[(path, value)]).1.len(), 1, "{path}");
         }
-        assert_eq!(build(&[("os.write_files[99999999].path", "x")]).1.len(), 1);
+    }
+
+    #[test]
+    fn faults_of_words_are_problems_without_their_values() {
+        let line = crate::sys::cmdline::Cmdline::parse("harrow.token=\"hunter2 quiet");
+        let words = super::super::cmdline::parse_words(&line);
+        let (_, problems) = tree(&words, &"line".into());
+        assert_eq!(problems.len(), 1);
+        assert!(!format!("{problems:?}").contains("hunter2"));
     }
 }

@@ -249,6 +249,7 @@ install: { mode: create, vip: 10.0.0.5, management_interface: {method: dhcp} }
             path: "os.hostname".into(),
             value: "strong".into(),
             word: 1,
+            fault: None,
         };
         let checked = check_sources(&[
             Source::words(SourceKind::Set, "--set", vec![set]),

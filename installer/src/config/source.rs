@@ -36,6 +36,8 @@ pub struct Assignment {
     pub value: String,
     /// Number of the word it was, from 1.
     pub word: u32,
+    /// Why it can't be used.
+    pub fault: Option<&'static str>,
 }
 
 /// What a source says.
