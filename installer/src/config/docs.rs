@@ -29,7 +29,8 @@ On the kernel command line and in `--set`, a key is written with dots: `harrow.i
 `--set install.mode=create`. A key that is repeated makes a list; `os.write_files[0].path` is an item of a list of maps. A NIC is `ens3`,
 a MAC address, or `hwAddr:MAC,name:ens3`. Values with `[` or `{` in front are YAML. `harrow.boot.` belongs to the boot chain.
 
-The first line `#cloud-config` is fine, and so is a config inside `harvester:` or `harrow:`. A file has 1 MiB at most.
+The first line `#cloud-config` is fine, and so is a config inside `harvester:` or `harrow:`; one that is packed by gzip, in base64, or
+the one config of a MIME message; a file has 1 MiB at most.
 
 ";
 

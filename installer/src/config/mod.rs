@@ -21,6 +21,7 @@ mod forms;
 mod load;
 mod machine;
 mod merge;
+pub mod packed;
 mod problem;
 mod relations;
 mod resolve;

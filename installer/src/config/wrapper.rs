@@ -4,6 +4,9 @@
 //! the tree without the `harvester:` or `harrow:` that some user data has around it. Lines
 //! `#cloud-config` and `#!cloud-config` are comments in YAML and need nothing.
 
+use std::borrow::Cow;
+
+use super::packed;
 use super::problem::Code;
 use super::tree::Node;
 use super::yaml::LIMIT;
@@ -18,7 +21,7 @@ pub struct Refusal {
     /// What they are.
     pub message: String,
     /// What would be right.
-    pub hint: &'static str,
+    pub hint: String,
 }
 
 fn refusal(code: Code, message: impl Into<String>, hint: &'static str) -> Refusal {
@@ -26,35 +29,57 @@ fn refusal(code: Code, message: impl Into<String>, hint: &'static str) -> Refusa
         code,
         line: 0,
         message: message.into(),
-        hint,
+        hint: hint.to_owned(),
     }
 }
 
 const AS_UTF8: &str = "save it as plain text in UTF-8";
 
-/// First lines that cloud-init gives a meaning, and that are not a config.
-const OTHER_USER_DATA: [(&str, &str); 9] = [
+/// First lines of user-data that is for others (cloud-init's documentation, "User-data formats").
+const OTHERS: [(&str, &str); 11] = [
+    ("#!ipxe", "an iPXE script"),
     ("#!", "a script"),
     ("#cloud-boothook", "a boot hook of cloud-init"),
     ("#cloud-config-archive", "an archive of cloud-init"),
+    ("#cloud-config-jsonp", "a patch for cloud-init"),
     ("#include", "a list of URLs for cloud-init"),
     ("#part-handler", "a part handler of cloud-init"),
-    ("#upstart-job", "an upstart job"),
+    ("#upstart-job", "a job of upstart"),
     ("## template:", "a template of cloud-init"),
-    ("Content-Type:", "a MIME message"),
-    ("MIME-Version:", "a MIME message"),
+    ("<powershell>", "a script for Windows"),
+    ("{\"ignition\"", "a config of Ignition"),
 ];
 
-/// The text of a source, without a byte order mark.
-pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
+/// The text of a source, unpacked and without a byte order mark.
+pub fn text_of(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+    check_size(bytes)?;
+    match packed::unpack(bytes) {
+        Err(wrong) => Err(Refusal {
+            code: Code::NotAConfig,
+            line: 0,
+            message: format!("is no config: {}", wrong.message),
+            hint: wrong.hint,
+        }),
+        Ok(Cow::Borrowed(bytes)) => text_inside(bytes).map(Cow::Borrowed),
+        Ok(Cow::Owned(bytes)) => {
+            check_size(&bytes)?;
+            text_inside(&bytes).map(|text| Cow::Owned(text.to_owned()))
+        }
+    }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.len() > LIMIT {
         let message = "is larger than 1 MiB, which no config is";
         return Err(refusal(Code::TooLarge, message, "is this the right file?"));
     }
+    Ok(())
+}
+
+fn text_inside(bytes: &[u8]) -> Result<&str, Refusal> {
     for (mark, name) in [
         (&[0xff, 0xfe][..], "text in UTF-16 (little endian)"),
         (&[0xfe, 0xff], "text in UTF-16 (big endian)"),
-        (&[0x1f, 0x8b], "compressed with gzip"),
         (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd"),
         (b"PK\x03\x04", "a zip file"),
         (b"\x7fELF", "a program"),
@@ -80,15 +105,8 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
         });
     }
     let start = text.trim_start();
-    if start.starts_with('<') {
-        return Err(refusal(
-            Code::Html,
-            "is an HTML or XML page, not YAML",
-            "a server's error page, or the page about the file? give the URL of the file itself",
-        ));
-    }
     let cloud_config = start.starts_with("#!cloud-config");
-    for (line, name) in OTHER_USER_DATA.iter().filter(|_| !cloud_config) {
+    for (line, name) in OTHERS.iter().filter(|_| !cloud_config) {
         if start.starts_with(line) {
             return Err(refusal(
                 Code::NotAConfig,
@@ -96,6 +114,13 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
                 "give the config itself, as YAML; a first line #cloud-config is fine",
             ));
         }
+    }
+    if start.starts_with('<') {
+        return Err(refusal(
+            Code::Html,
+            "is an HTML or XML page, not YAML",
+            "a server's error page, or the page about the file? give the URL of the file itself",
+        ));
     }
     Ok(text)
 }
@@ -127,7 +152,14 @@ mod tests {
         for (bytes, code, word) in [
             (&b"\xff\xfea\0"[..], Code::NotText, "UTF-16"),
             (b"\xfe\xff\0a", Code::NotText, "UTF-16"),
-            (b"\x1f\x8b\x08", Code::NotText, "gzip"),
+            (b"\x1f\x8b\x08", Code::NotAConfig, "gzip"),
+            (b"#!ipxe\nboot", Code::NotAConfig, "iPXE"),
+            (b"{\"ignition\":{}}", Code::NotAConfig, "Ignition"),
+            (
+                b"## template: jinja\n#cloud-config\n",
+                Code::NotAConfig,
+                "template",
+            ),
             (b"a: \xc3\x28", Code::NotText, "UTF-8"),
             (b"a: b\0", Code::NotText, "byte 0"),
             (b"\n <!DOCTYPE html>", Code::Html, "HTML"),
@@ -148,8 +180,12 @@ mod tests {
 
     #[test]
     fn wrapped_configs_are_read() {
-        assert_eq!(text_of(b"\xef\xbb\xbfa: 1"), Ok("a: 1"));
+        assert_eq!(text_of(b"\xef\xbb\xbfa: 1"), Ok("a: 1".into()));
         assert!(text_of(b"#!cloud-config\na: 1").is_ok());
+        assert_eq!(
+            text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap(),
+            "#cloud-config\na: 1"
+        );
         let (tree, _) = super::super::yaml::parse(b"harvester: {os: {}}\n", &"x".into());
         assert!(tree.unwrap().get("os").is_some());
     }

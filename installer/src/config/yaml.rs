@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8], source: &Arc<str>) -> (Option<Node>, Vec<Problem>) {
         }
     };
     let mut builder = Builder::new(source, text.len());
-    let tree = builder.read(text);
+    let tree = builder.read(&text);
     let mut problems = builder.problems;
     let tree = match tree {
         Ok(tree) => tree,

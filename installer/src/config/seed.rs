@@ -1,7 +1,7 @@
 //! Seed disks: the user-data that a cloud or a person gives a machine on a small disk.
 //!
 //! In: a block device or image file, a limit. Out: the bytes of its user-data with the name of
-//! their source, to be read by [`unwrap_user_data`]; `None` when it is no seed.
+//! their source, to be read as a config; `None` when it is no seed.
 //!
 //! | kind | label | file |
 //! |---|---|---|
@@ -10,10 +10,6 @@
 //!
 //! Both are FAT or ISO 9660, and labels come in either case (cloud-init's datasources NoCloud
 //! and ConfigDrive).
-
-mod user_data;
-
-pub use user_data::unwrap_user_data;
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
