@@ -1,19 +1,25 @@
 //! The command line of `harrow`: what can be said, and one call for each verb.
 
+mod config;
+mod said;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use harrow::config::{Content, Look, Source, cmdline};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::{self as install, Options, Prepared};
-use harrow::live::{self, Found};
+use harrow::live;
 use harrow::node::apply::{self, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
+
+use said::Said;
 
 /// How long an unattended install waits for its disk: controllers take their time to start.
 const DISK_PATIENCE: Duration = Duration::from_secs(120);
@@ -40,6 +46,11 @@ enum Verb {
     Install(InstallArgs),
     /// Show what an install would do, and change nothing
     Plan(PlanArgs),
+    /// Check, show, convert and explain configs
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Print what this machine is, as JSON (for config check --facts, and for bug reports)
+    Facts(config::FactsArgs),
     /// Configure this machine from its config (runs by itself at every boot)
     Apply(ApplyArgs),
     /// Compare this running node with its config, and change nothing
@@ -48,14 +59,13 @@ enum Verb {
 
 #[derive(Debug, ClapArgs)]
 struct InstallArgs {
-    /// The config file
-    #[arg(long, value_name = "FILE", required_unless_present = "unattended")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    said: Said,
     #[command(flatten)]
     what: What,
     /// Take the config from the kernel command line or the medium, show progress on all
     /// consoles, and reboot or power off at the end (what the medium runs by itself)
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long, conflicts_with_all = ["config", "set"])]
     unattended: bool,
     /// Write a report of what was done, as JSON
     #[arg(long, value_name = "FILE")]
@@ -67,9 +77,8 @@ struct InstallArgs {
 
 #[derive(Debug, ClapArgs)]
 struct PlanArgs {
-    /// The config file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    said: Said,
     #[command(flatten)]
     what: What,
     /// Print the plan as JSON
@@ -128,8 +137,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("{text} is too large"))
 }
 
-/// Runs what was asked for.
-pub fn run(args: Args) -> anyhow::Result<()> {
+/// Runs what was asked for. `look` is for what is printed on standard output.
+pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
     start_log(args.log.as_deref())?;
     match args.verb {
         Verb::Install(args) if args.unattended => unattended(&args),
@@ -138,8 +147,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             initrd: args.initrd,
         }),
         Verb::Verify(args) => verify_node(&args),
+        Verb::Config(verb) => config::run(verb, look),
+        Verb::Facts(args) => config::facts(&args),
         Verb::Plan(args) => {
-            let (prepared, _) = prepare(&args.config, &args.what)?;
+            let (prepared, _) = prepare(&args.said, &args.what)?;
+            eprint!("{}", prepared.warnings.brief().render(Look::Plain));
             if args.json {
                 let json = serde_json::to_string_pretty(&prepared.plan);
                 console::print(json.context("writing the plan")? + "\n")
@@ -199,14 +211,18 @@ fn this_cmdline() -> Cmdline {
     Cmdline::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default())
 }
 
+/// Whether this is the live medium, about to install onto a disk of this machine.
+fn is_live(what: &What) -> bool {
+    Path::new(live::MEDIUM_IMAGE).exists() && what.size.is_none()
+}
+
 /// A node takes over the consoles of the live system; a file is installed for any machine.
 fn options_of(what: &What) -> Options {
-    let is_live = Path::new(live::MEDIUM_IMAGE).exists();
     Options {
         image: what.image.clone(),
         device: what.device.clone(),
         size: what.size,
-        consoles: if is_live && what.size.is_none() {
+        consoles: if is_live(what) {
             live::consoles(&this_cmdline())
         } else {
             live::default_consoles()
@@ -215,15 +231,37 @@ fn options_of(what: &What) -> Options {
     }
 }
 
-fn prepare(config: &Path, what: &What) -> anyhow::Result<(Prepared, Options)> {
+/// On the live medium the kernel's command line has a say too.
+fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
     let options = options_of(what);
-    let prepared = install::prepare(&install::read_config(config)?, &options)?;
+    let tell = |line: String| eprintln!("{line}");
+    let mut sources = said.sources()?;
+    // A person who corrected a config must not get the broken one from the kernel's command
+    // line again, so what they gave is followed alone.
+    let given = !sources.is_empty();
+    if given {
+        live::follow_config_url(&mut sources, tell)?;
+    }
+    if is_live(what) {
+        sources.extend(cmdline::source(&this_cmdline()));
+    }
+    if !given {
+        live::follow_config_url(&mut sources, tell)?;
+    }
+    if sources.is_empty() {
+        return Err(Failure::error(
+            Kind::ConfigMissing,
+            "no config was given",
+            "give one with --config FILE; harrow config example prints one to begin with",
+        ));
+    }
+    let prepared = install::prepare(&sources, &options)?;
     Ok((prepared, options))
 }
 
 fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
-    let config = args.config.as_deref().context("--config is missing")?;
-    let (prepared, mut options) = prepare(config, &args.what)?;
+    let (prepared, mut options) = prepare(&args.said, &args.what)?;
+    eprint!("{}", prepared.warnings.brief().render(Look::Plain));
     options.report.clone_from(&args.report);
     options.json = args.json;
     let printer = Printer::stdout();
@@ -259,7 +297,12 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 }
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
-    let Some(found) = live::find_config(&this_cmdline(), |line| printer.line(line))? else {
+    let line = this_cmdline();
+    let found = live::find_config(&line, |line| printer.line(line))?;
+    let mut sources: Vec<Source> = found.into_iter().collect();
+    sources.extend(cmdline::source(&line));
+    live::follow_config_url(&mut sources, |line| printer.line(line))?;
+    if sources.is_empty() {
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
         printer.line(
@@ -268,9 +311,11 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
         printer.line("  and press Enter, Esc, Enter, or");
         printer.line("  log in here and run: harrow install --config FILE");
         return Ok(());
-    };
-    printer.line(format!("config from {}", found.source));
-    keep_config(&found)?;
+    }
+    for source in &sources {
+        printer.line(format!("config from {}", source.name));
+    }
+    keep_config(&sources)?;
     let mut options = options_of(&args.what);
     options.report = Some(
         args.report
@@ -278,7 +323,10 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
             .unwrap_or_else(|| Path::new(RUN_DIR).join("report.json")),
     );
     options.patience = DISK_PATIENCE;
-    let prepared = install::prepare(&found, &options)?;
+    let prepared = install::prepare(&sources, &options)?;
+    for line in prepared.warnings.brief().render(Look::Plain).lines() {
+        printer.line(line);
+    }
     if !prepared.config.automatic {
         printer.line(
             "install.automatic is not true, so nothing is installed by itself. To install, run:",
@@ -300,8 +348,15 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Keeps the config for a person who corrects it; it may hold secrets.
-fn keep_config(found: &Found) -> anyhow::Result<()> {
+/// Keeps the strongest config file for a person who corrects it; it may hold secrets.
+fn keep_config(sources: &[Source]) -> anyhow::Result<()> {
+    let files = sources.iter().filter_map(|source| match &source.content {
+        Content::Yaml(bytes) => Some((source.kind, bytes)),
+        Content::Words(_) => None,
+    });
+    let Some((_, bytes)) = files.max_by_key(|(kind, _)| *kind) else {
+        return Ok(());
+    };
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = Path::new(RUN_DIR).join(live::CONFIG_ON_STICK);
@@ -309,7 +364,7 @@ fn keep_config(found: &Found) -> anyhow::Result<()> {
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     options
         .open(&path)
-        .and_then(|mut file| file.write_all(found.text.as_bytes()))
+        .and_then(|mut file| file.write_all(bytes))
         .with_context(|| format!("writing {}", path.display()))
 }
 

@@ -3,6 +3,8 @@
 //! In: the path of a device, and where `/sys` and `/proc` are. Out: [`DiskFacts`], or an
 //! error that says why the device can't be installed on. Reads only.
 
+mod machine;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::show;
 use crate::failure::{Failure, Kind};
+
+pub use machine::{Facts, MachineDisk, NicFacts, probe};
 
 /// Where the kernel's file systems are; another root in tests.
 #[derive(Debug, Clone)]
@@ -202,10 +206,8 @@ fn partitions_of(dir: &Path) -> Vec<PathBuf> {
 /// The disks of this machine, for hints.
 fn list_disks(roots: &Roots) -> String {
     let block = roots.sys.join("block");
-    let virtual_ones = ["loop", "ram", "zram", "dm-", "md", "sr", "fd"];
-    let disks: Vec<String> = children(&block)
+    let disks: Vec<String> = disk_names(&block)
         .into_iter()
-        .filter(|name| !virtual_ones.iter().any(|v| name.starts_with(v)))
         .map(|name| {
             let size = read(&block.join(&name).join("size")).and_then(|s| s.parse::<u64>().ok());
             format!("/dev/{name} ({})", show(size.unwrap_or(0) * 512))
@@ -216,6 +218,14 @@ fn list_disks(roots: &Roots) -> String {
     } else {
         disks.join(", ")
     }
+}
+
+/// Names of the block devices that are disks of their own.
+fn disk_names(block: &Path) -> Vec<String> {
+    let virtual_ones = ["loop", "ram", "zram", "dm-", "md", "sr", "fd"];
+    let mut names = children(block);
+    names.retain(|name| !virtual_ones.iter().any(|v| name.starts_with(v)));
+    names
 }
 
 fn children(dir: &Path) -> Vec<String> {

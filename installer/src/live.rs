@@ -1,7 +1,7 @@
 //! The live medium: where it is, and the config that somebody gave it.
 //!
-//! In: the kernel's command line and the mounted medium. Out: the config's text with the name
-//! of its source, or `None` when nobody gave one.
+//! In: the kernel's command line and the mounted medium. Out: the sources of a config; none
+//! when nobody gave one.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::formats::masked_url;
+use crate::config::formats::{mask_urls, masked_url};
+use crate::config::{Severity, Source, SourceKind, check_sources};
 use crate::disk::fat::Fat;
-use crate::disk::layout::show;
 use crate::disk::window::Window;
 use crate::failure::{Failure, Kind};
 use crate::sys::cmdline::Cmdline;
@@ -24,49 +24,44 @@ pub const MEDIUM: &str = "/run/harrow/medium";
 pub const MEDIUM_IMAGE: &str = "/run/harrow/medium/harrow";
 /// Name of the config that a person copies onto the stick.
 pub const CONFIG_ON_STICK: &str = "harrow.yaml";
-/// Key on the kernel's command line that names a config.
-pub const CONFIG_URL: &str = "harrow.install.config_url";
+/// Keys on the kernel's command line that name a config, the stronger last.
+pub const CONFIG_URLS: [&str; 2] = ["harvester.install.config_url", "harrow.install.config_url"];
+/// The same key in a config.
+const URL_KEY: &str = "install.config_url";
 
 /// The network may still be coming up.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
 /// The largest config that is taken.
 const CONFIG_LIMIT: u64 = 1 << 20;
 
-/// A config that was found.
-#[derive(Debug)]
-pub struct Found {
-    /// Where.
-    pub source: String,
-    /// Its text.
-    pub text: String,
-}
-
 /// Looks for a config, strongest source first. `tell` hears what takes time.
-pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Found>> {
-    if let Some(url) = cmdline.get(CONFIG_URL) {
+pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
+    let urls = CONFIG_URLS.iter();
+    if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
         tell(format!("fetching the config from {}", masked_url(url)));
         return from_url(url).map(Some);
     }
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
-        return found(
-            format!("{CONFIG_ON_STICK} on the medium's EFI partition"),
-            bytes,
-        )
-        .map(Some);
+        let name = format!("{CONFIG_ON_STICK} on the medium's EFI partition");
+        return Ok(Some(Source::yaml(SourceKind::File, &name, bytes)));
     }
     let path = Path::new(MEDIUM_IMAGE).join(CONFIG_ON_STICK);
     match read_some(&path) {
-        Ok(bytes) => found(path.display().to_string(), bytes).map(Some),
+        Ok(bytes) => {
+            let name = path.display().to_string();
+            Ok(Some(Source::yaml(SourceKind::File, &name, bytes)))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
     }
 }
 
-fn from_url(url: &str) -> anyhow::Result<Found> {
+fn from_url(url: &str) -> anyhow::Result<Source> {
+    let shown = masked_url(url);
     let missing = |e: anyhow::Error| {
         Failure::error(
             Kind::ConfigMissing,
-            format!("{CONFIG_URL}={}: {e:#}", masked_url(url)),
+            format!("{URL_KEY}={shown}: {}", mask_urls(&format!("{e:#}"))),
             "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
         )
     };
@@ -77,7 +72,7 @@ fn from_url(url: &str) -> anyhow::Result<Found> {
         read_some(&path)
             .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
     };
-    found(masked_url(url), bytes)
+    Ok(Source::yaml(SourceKind::ConfigUrl, &shown, bytes))
 }
 
 /// A file, or enough of it to see that it is no config.
@@ -88,23 +83,24 @@ pub fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A config's text from its bytes.
-pub fn found(source: String, bytes: Vec<u8>) -> anyhow::Result<Found> {
-    if bytes.len() as u64 > CONFIG_LIMIT {
-        return Err(Failure::error(
-            Kind::ConfigInvalid,
-            format!("{source} is larger than {}", show(CONFIG_LIMIT)),
-            "this is no config; check what is there",
-        ));
+/// Adds the config that the sources name in `install.config_url`, unless it is there.
+pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> anyhow::Result<()> {
+    if sources.iter().any(|s| s.kind == SourceKind::ConfigUrl) {
+        return Ok(());
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Found { source, text }),
-        Err(_) => Err(Failure::error(
-            Kind::ConfigInvalid,
-            format!("{source} is not text in UTF-8"),
-            "save it as plain text",
-        )),
+    let checked = check_sources(sources);
+    let faulty = checked
+        .problems
+        .0
+        .iter()
+        .any(|p| p.field == URL_KEY && p.code.severity() == Severity::Error);
+    // What is wrong with it is said with all other problems.
+    let url = checked.answers.install.config_url.filter(|_| !faulty);
+    if let Some(url) = url.filter(|u| !u.is_empty()) {
+        tell(format!("fetching the config from {}", masked_url(&url)));
+        sources.push(from_url(&url)?);
     }
+    Ok(())
 }
 
 /// `harrow.yaml` at the root of the ESP of the disk that the medium is on.
@@ -138,7 +134,7 @@ pub fn read_from_esp(disk: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let start = esp.first_lba * 512;
     let size = (esp.last_lba + 1).saturating_sub(esp.first_lba) * 512;
     let file = File::open(disk).with_context(context)?;
-    Fat::open(Window::new(&file, start, size))
+    Fat::open(Window::new(&file, start, size).with_budget(64 << 20))
         .with_context(context)?
         .read(CONFIG_ON_STICK, CONFIG_LIMIT + 1)
 }
@@ -194,18 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn a_config_url_is_followed_once_and_only_when_it_is_right() {
+        let file = |text: &str| Source::yaml(SourceKind::File, "f", text);
+        let mut sources = vec![file("install: {mode: install}")];
+        follow_config_url(&mut sources, |_| {}).unwrap();
+        assert_eq!(sources.len(), 1);
+        let mut sources = vec![file("install: {config_url: \"tftp://a/b\"}")];
+        follow_config_url(&mut sources, |_| {}).unwrap();
+        assert_eq!(sources.len(), 1);
+        // A path is one on the medium, which is not here.
+        let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
+        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
+        sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));
+        follow_config_url(&mut sources, |_| {}).unwrap();
+    }
+
+    #[test]
     fn consoles_are_taken_over() {
         let line = Cmdline::parse("console=tty0 console=ttyS1,57600n8");
         assert_eq!(consoles(&line), ["tty0", "ttyS1,57600n8"]);
         assert_eq!(consoles(&Cmdline::default()).len(), 2);
-    }
-
-    #[test]
-    fn what_is_too_large_or_no_text_is_no_config() {
-        for bytes in [vec![b' '; 2 << 20], vec![0xff, 0xfe]] {
-            let error = found("stick".into(), bytes).unwrap_err();
-            assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigInvalid);
-        }
     }
 
     #[test]

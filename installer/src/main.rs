@@ -2,16 +2,17 @@
 
 mod cli;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use harrow::config::Look;
 use harrow::failure::{self, Failure};
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
     let log = args.log.clone();
-    match cli::run(args) {
+    match cli::run(args, look()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = format!("error: {error:#}\n");
@@ -25,5 +26,16 @@ fn main() -> ExitCode {
             std::io::stderr().write_all(text.as_bytes()).ok();
             ExitCode::from(failure::exit_code(&error))
         }
+    }
+}
+
+/// Colour on a terminal, unless the person asks for none (https://no-color.org).
+#[allow(clippy::disallowed_methods)] // the one reader of the environment
+fn look() -> Look {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stdout().is_terminal() && !unwanted {
+        Look::Colour
+    } else {
+        Look::Plain
     }
 }

@@ -173,12 +173,12 @@ fn a_malformed_config() {
         fs::write(place.config(), text).unwrap();
         refused_and_untouched(&place, &place.install(&["--size", "64G"]), 11, words);
     }
-    fs::write(place.config(), [0xff, 0xfe]).unwrap();
+    fs::write(place.config(), [0xff, 0xfe, 0, 1]).unwrap();
     refused_and_untouched(
         &place,
         &place.install(&["--size", "64G"]),
         11,
-        &["config.yaml", "UTF-8"],
+        &["config.yaml", "UTF-16"],
     );
 }
 
@@ -268,7 +268,12 @@ fn a_config_that_is_too_large() {
     let place = Place::new();
     fs::write(place.config(), "#".repeat((1 << 20) + 1)).unwrap();
     let output = place.install(&["--size", "64G"]);
-    refused_and_untouched(&place, &output, 11, &["config.yaml is larger than 1 MiB"]);
+    refused_and_untouched(
+        &place,
+        &output,
+        11,
+        &["config.yaml: error: is larger than 1 MiB"],
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +129,8 @@ fn the_node_gets_its_config_without_clear_passwords() {
     assert!(!config.contains("hunter2"), "{config}");
     let kept: Report = serde_json::from_str(&cat("report.json")).unwrap();
     assert_eq!(kept.plan, report.plan);
+    let origin = &kept.config_origins["os.hostname"];
+    assert!(origin.ends_with("config.yaml:3"), "{origin}");
     assert_eq!(kept.outcome, Outcome::Running);
     let stat = Cmd::new("debugfs")
         .args(["-R", "stat config.yaml"])
@@ -157,12 +160,14 @@ fn fail_at_the_last_step(place: &Place) -> (Report, anyhow::Result<()>, bool) {
         size: Some(64 << 30),
         ..Options::default()
     };
-    let mut plan = prepare(&read_config(&place.config()).unwrap(), &options)
+    let mut plan = prepare(&[read_config(&place.config()).unwrap()], &options)
         .unwrap()
         .plan;
     plan.steps
         .retain(|step| !matches!(step, Step::CheckImage { .. }));
+    let origins = BTreeMap::new();
     let inputs = Inputs {
+        origins: &origins,
         image: &ImageSet::open(&place.image()).unwrap(),
         config: b"os: {}".to_vec(),
         half_made: &AtomicBool::new(false),

@@ -1,19 +1,56 @@
 //! The configuration of a node: from what was said to what will be done.
 //!
-//! In: YAML ([`Answers`], everything optional). Out: a resolved [`Config`] or every
-//! [`Problem`] at once. Pure: no disk, no clock, no environment.
+//! In: [`Source`]s, such as YAML files and kernel arguments ([`Answers`], everything optional).
+//! Out: a resolved [`Config`] or every [`Problem`] at once, each with its place. Pure: no disk,
+//! no network, no clock, no environment.
+//!
+//! The way of a source: `yaml` or `assign` make a tree whose values know their places,
+//! `spelling` gives its keys today's names, `check` compares it with the schema, `merge` lays
+//! stronger sources over weaker ones, `relations` are the rules between keys, and `resolve`
+//! makes the config.
 
 mod answers;
+mod assign;
+mod check;
 pub mod cmdline;
+mod codes;
+mod docs;
+mod fleet;
 pub mod formats;
+mod forms;
+mod load;
+mod machine;
+mod merge;
+pub mod packed;
+mod problem;
+mod relations;
 mod resolve;
-mod rules;
+mod resolved;
+pub mod schema;
 pub mod secret;
 pub mod seed;
+mod show;
+mod source;
+mod spelling;
 mod text;
+mod tree;
+mod wrapper;
+mod write;
+mod yaml;
 
-pub use answers::Answers;
-pub use resolve::{
-    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Problem,
-    Problems, Sizes, Storage, resolve,
+pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole};
+pub use codes::{Code, Severity};
+pub use docs::{example, render as render_docs};
+pub use fleet::check_fleet;
+pub use load::{Checked, check_sources};
+pub use machine::check_machine;
+pub use problem::{Look, Mark, Problem, Problems};
+pub use resolve::resolve;
+pub use resolved::{
+    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
 };
+pub use secret::{Salt, Secret};
+pub use show::{origins, render_json, render_text};
+pub use source::{Assignment, Content, Source, SourceKind};
+pub use write::convert;
+pub use yaml::LIMIT as LARGEST_SOURCE;

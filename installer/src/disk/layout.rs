@@ -107,6 +107,13 @@ pub struct Layout {
     pub partitions: Vec<Partition>,
 }
 
+/// The smallest disk, in bytes, that a layout with these sizes and the smallest slots fits on.
+pub fn least_disk(sizes: Sizes) -> u64 {
+    let partitions = BIOS_BOOT_SIZE + ESP_SIZE + OEM_SIZE + 2 * MIN_SLOT_SIZE + MIN_DATA_SIZE;
+    // One MiB in front, one for the backup table, one for a disk that ends within a MiB.
+    (partitions + 3 * ALIGN).saturating_add(sizes.var)
+}
+
 impl Layout {
     /// Where everything goes on a disk of `disk_size` bytes. `install_id` is the one random
     /// value of an install: every GUID is derived from it.

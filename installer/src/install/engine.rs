@@ -3,6 +3,7 @@
 //! In: a [`Plan`], the image set, the files for OEM, a channel for events. Out: a [`Report`],
 //! also when a step fails. Until the last step the disk does not boot.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt as _;
@@ -39,6 +40,8 @@ pub const REPORT_NAME: &str = "report.json";
 pub struct Inputs<'a> {
     /// What is installed.
     pub image: &'a ImageSet,
+    /// Which source won for each key of the config; for the report.
+    pub origins: &'a BTreeMap<String, String>,
     /// The node's config as it will lie on OEM, secrets hashed where they can be.
     pub config: Vec<u8>,
     /// True from the moment when the target was opened until the last step is done.
@@ -66,6 +69,7 @@ pub fn execute(
             started: jiff::Timestamp::now().to_string(),
             outcome: Outcome::Running,
             peak_memory_kib: None,
+            config_origins: inputs.origins.clone(),
             journal: Vec::new(),
             plan: plan.clone(),
         },

@@ -3,6 +3,7 @@
 //! In: the engine's journal. Out: [`Report`] as JSON, kept on the node's OEM partition and
 //! wherever `--report` says. It holds no secrets. Old reports must parse for ever.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,9 @@ pub struct Report {
     /// Most memory that the installer had at a time, in KiB, as far as the kernel says.
     #[serde(default)]
     pub peak_memory_kib: Option<u64>,
+    /// Which source won for each key of the config.
+    #[serde(default)]
+    pub config_origins: BTreeMap<String, String>,
     /// The steps that were begun.
     pub journal: Vec<Entry>,
     /// What was to be done.

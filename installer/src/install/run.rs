@@ -1,8 +1,9 @@
-//! An install from the command line: from the config's text to the finished disk.
+//! An install from the command line: from the sources of the config to the finished disk.
 //!
 //! In: [`Options`]. Out: lines on a printer, a report file, an error that says what to do.
 //! Everything that can be found out without writing is found out before the plan is run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,14 @@ use super::engine::{self, Inputs};
 use super::plan::{Plan, plan_install};
 use super::report::{Outcome, ReportFile};
 use super::signals;
-use crate::config::{Answers, Config, resolve};
+use crate::config::{
+    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
+};
 use crate::disk::ext4;
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
-use crate::live::{self, Found};
+use crate::live;
 use crate::sys::console::Printer;
 use crate::sys::wait;
 
@@ -55,52 +58,55 @@ pub struct Prepared {
     pub plan: Plan,
     /// The resolved config.
     pub config: Config,
+    /// What is worth knowing about the config.
+    pub warnings: Problems,
+    /// Which source won for each key of the config.
+    pub origins: BTreeMap<String, String>,
     answers: Answers,
     image: ImageSet,
-    /// Where the config came from.
-    source: String,
+    /// Where the config came from, the files among them by their paths.
+    sources: Vec<String>,
 }
 
 /// Reads a config file.
-pub fn read_config(path: &Path) -> anyhow::Result<Found> {
-    let source = path.display().to_string();
+pub fn read_config(path: &Path) -> anyhow::Result<Source> {
+    let name = path.display().to_string();
     match live::read_some(path) {
-        Ok(bytes) => live::found(source, bytes),
+        Ok(bytes) => Ok(Source::yaml(SourceKind::File, &name, bytes)),
         Err(e) => Err(Failure::error(
             Kind::ConfigMissing,
-            format!("can't read the config {source}: {e}"),
+            format!("can't read the config {name}: {e}"),
             "give the path of a config file with --config",
         )),
     }
 }
 
 /// Checks a config without a machine.
-pub fn check_config(found: &Found) -> anyhow::Result<(Answers, Config)> {
-    let answers = Answers::parse(&found.text, &found.source)?;
-    let config = resolve(&answers).map_err(|problems| {
-        Failure::error(
+pub fn check_config(source: &Source) -> anyhow::Result<()> {
+    let problems = check_sources(std::slice::from_ref(source)).problems;
+    if problems.has_errors() {
+        return Err(Failure::error(
             Kind::ConfigInvalid,
-            format!("{}: {problems}", found.source),
-            "correct the config; nothing was changed on any disk",
-        )
-    })?;
-    Ok((answers, config))
+            problems.only(Severity::Error).to_string(),
+            "correct the config",
+        ));
+    }
+    Ok(())
 }
 
 /// Decides everything; writes nothing.
-pub fn prepare(found: &Found, options: &Options) -> anyhow::Result<Prepared> {
-    let (answers, config) = check_config(found)?;
-    let device = options
-        .device
-        .clone()
-        .or_else(|| config.storage.device.clone().map(PathBuf::from));
-    let device = device.ok_or_else(|| {
-        Failure::error(
+pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
+    let checked = check_sources(sources);
+    let origins = origins(&checked);
+    let warnings = checked.problems.only(Severity::Warning);
+    let Some(config) = checked.config else {
+        return Err(Failure::error(
             Kind::ConfigInvalid,
-            format!("{}: install.device is missing", found.source),
-            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
-        )
-    })?;
+            checked.problems.only(Severity::Error).to_string(),
+            "correct the config; nothing was changed on any disk",
+        ));
+    };
+    let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let image = ImageSet::open(
         options
             .image
@@ -125,10 +131,38 @@ pub fn prepare(found: &Found, options: &Options) -> anyhow::Result<Prepared> {
     Ok(Prepared {
         plan,
         config,
-        answers,
+        warnings,
+        origins,
+        answers: checked.answers,
         image,
-        source: found.source.clone(),
+        sources: sources.iter().map(|s| s.name.to_string()).collect(),
     })
+}
+
+/// The disk to install on: the person's, else the config's.
+fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow::Result<PathBuf> {
+    let refuse = |what: &str, hint: &str| {
+        let message = format!("{source}: {what}");
+        Err(Failure::error(Kind::ConfigInvalid, message, hint))
+    };
+    if config.storage.data_disk.is_some() {
+        return refuse(
+            "install.data_disk: a second disk is not supported yet",
+            "leave it out: Longhorn's data then lies on the install disk",
+        );
+    }
+    match (given, &config.storage.device) {
+        (Some(path), _) => Ok(path.to_owned()),
+        (None, Some(DeviceChoice::Path(path))) if !path.is_empty() => Ok(PathBuf::from(path)),
+        (None, Some(DeviceChoice::Rule(_))) => refuse(
+            "install.device: choosing a disk by rule is not supported yet",
+            "name the disk, such as /dev/disk/by-id/..., or give --device",
+        ),
+        (None, _) => refuse(
+            "install.device is missing",
+            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
+        ),
+    }
 }
 
 /// Runs a plan.
@@ -138,16 +172,18 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     short.copy_from_slice(&salt[..12]);
     let target = &prepared.plan.target;
     let report_file = match &options.report {
-        Some(path) => Some(ReportFile::reserve(
-            path,
-            &[target.path(), Path::new(&prepared.source)],
-        )?),
+        Some(path) => {
+            let mut others = vec![target.path()];
+            others.extend(prepared.sources.iter().map(Path::new));
+            Some(ReportFile::reserve(path, &others)?)
+        }
         None => None,
     };
     let half_made = Arc::new(AtomicBool::new(false));
     signals::end_cleanly(target.clone(), Arc::clone(&half_made))?;
     let inputs = Inputs {
         image: &prepared.image,
+        origins: &prepared.origins,
         config: prepared.answers.to_node_yaml(short)?.into_bytes(),
         half_made: &half_made,
     };

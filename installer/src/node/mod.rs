@@ -9,6 +9,7 @@ pub mod apply;
 pub mod boot;
 mod console;
 mod disks;
+pub mod export;
 pub mod files;
 mod mounts;
 pub mod network;

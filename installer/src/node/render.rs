@@ -7,7 +7,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::config::{Config, Ipv4Method, Management, Mode, Os, Sizes, Storage};
+use crate::config::{Config, Ipv4Method, Management, Mode, Os, Secret, Sizes, Storage};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
@@ -53,7 +53,7 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     let mut files = render_identity(&name, inputs.machine_id);
     files.extend(accounts::render_accounts(
         inputs.accounts,
-        os.password.as_deref(),
+        os.password.as_ref().map(Secret::expose),
         &os.ssh_authorized_keys,
     ));
     files.push(render_sshd(os));
@@ -240,6 +240,7 @@ pub fn fallback_config() -> Config {
         },
         storage: Storage {
             device: None,
+            data_disk: None,
             sizes: Sizes { var: 0 },
         },
         poweroff: false,

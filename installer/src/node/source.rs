@@ -1,11 +1,12 @@
 //! The node's config as it lies on OEM.
 //!
-//! In: the folder where OEM is mounted. Out: the resolved [`Config`]. No error quotes a value
-//! that could be a secret.
+//! In: the folder where OEM is mounted. Out: the resolved [`Config`]; what this version of
+//! Harrow can't use of it is left out, so that no change of a rule takes a node off the network.
+//! No error quotes a value that could be a secret.
 
 use std::path::Path;
 
-use crate::config::{Answers, Config, resolve};
+use crate::config::{Config, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
 
 /// Name of the config on OEM.
@@ -16,18 +17,27 @@ pub const OEM_DIR: &str = "/run/harrow/oem";
 /// Reads and checks the config.
 pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
     let path = oem.join(CONFIG_NAME);
-    let text = std::fs::read_to_string(&path).map_err(|e| {
+    let bytes = std::fs::read(&path).map_err(|e| {
         Failure::error(
             Kind::ConfigMissing,
             format!("{}: {e}", path.display()),
             "install again, or put the config there",
         )
     })?;
-    let answers = Answers::parse(&text, &path.display().to_string())?;
-    resolve(&answers).map_err(|problems| {
+    let name = path.display().to_string();
+    let checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
+    for problem in checked.problems.only(Severity::Error).0 {
+        tracing::warn!(
+            "{}: {} [{}]",
+            problem.field,
+            problem.message,
+            problem.code.name()
+        );
+    }
+    checked.usable_config().map_err(|problems| {
         Failure::error(
             Kind::ConfigInvalid,
-            format!("{}: {problems}", path.display()),
+            format!("{name}: {problems}"),
             "correct the file and reboot",
         )
     })

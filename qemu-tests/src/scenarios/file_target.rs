@@ -50,7 +50,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         ..Options::default()
     };
     let start = Instant::now();
-    let prepared = prepare(&read_config(&config)?, &options)?;
+    let prepared = prepare(&[read_config(&config)?], &options)?;
     let printer = Printer::stdout();
     install(&prepared, &options, &printer)?;
     printer.finish();

@@ -152,27 +152,33 @@ const OPTIONS: &[(&str, &[BondMode], Value)] = &[
     ),
 ];
 
-/// Names of all options but `mode`.
-pub fn bond_option_names() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|(name, _, _)| *name)
+/// Names of all options.
+fn bond_option_names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|(name, _, _)| *name).chain(["mode"])
 }
 
-/// One option of a bond in this mode.
-pub fn bond_option(mode: BondMode, key: &str, value: &str) -> Result<(), Wrong> {
-    let Some((_, modes, values)) = OPTIONS.iter().find(|(name, _, _)| *name == key) else {
-        return wrong(
-            format!("{} is not a bond option", quoted(key)),
-            "such as mode, miimon, primary, lacp_rate, xmit_hash_policy",
-        );
+fn wrong_name(key: &str) -> Result<(), Wrong> {
+    let near = bond_option_names()
+        .filter(|_| key.len() < 40)
+        .map(|known| (strsim::damerau_levenshtein(key, known), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 2);
+    let hint = match near {
+        Some((_, known)) => format!("did you mean {known}?"),
+        None => "such as mode, miimon, primary, lacp_rate, xmit_hash_policy".to_owned(),
     };
-    if !modes.contains(&mode) {
-        let names: Vec<&str> = modes.iter().map(|m| m.name()).collect();
-        return wrong(
-            format!("{key} does nothing in mode {}", mode.name()),
-            format!("only in {}", names.join(", ")),
-        );
+    wrong(format!("{} is not a bond option", quoted(key)), hint)
+}
+
+fn fits_mode(mode: BondMode, key: &str, modes: &[BondMode]) -> Result<(), Wrong> {
+    if modes.contains(&mode) {
+        return Ok(());
     }
-    bond_value(values, value)
+    let names: Vec<&str> = modes.iter().map(|m| m.name()).collect();
+    wrong(
+        format!("{key} does nothing in mode {}", mode.name()),
+        format!("only in {}", names.join(", ")),
+    )
 }
 
 fn bond_value(values: &Value, text: &str) -> Result<(), Wrong> {
@@ -210,28 +216,42 @@ fn bond_value(values: &Value, text: &str) -> Result<(), Wrong> {
     }
 }
 
-/// All options of a bond: the mode, and every option that is wrong or does not fit the others.
-pub fn bond(options: &BTreeMap<String, String>) -> (BondMode, Vec<(String, Wrong)>) {
+/// What kind of mistake an option of a bond is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BondFault {
+    /// The kernel has no such option.
+    Unknown,
+    /// Its value is none of the option's.
+    Value,
+    /// It does not go with the mode or another option.
+    Conflict,
+}
+
+/// Every option of a bond that is wrong or does not fit the others.
+pub fn bond(options: &BTreeMap<String, String>) -> Vec<(String, BondFault, Wrong)> {
     let mut found = Vec::new();
-    let mut note = |key: &str, result: Result<(), Wrong>| {
+    let mut note = |key: &str, fault: BondFault, result: Result<(), Wrong>| {
         if let Err(wrong) = result {
-            found.push((key.to_owned(), wrong));
+            found.push((key.to_owned(), fault, wrong));
         }
     };
     let mode = match options.get("mode").map(|text| bond_mode(text)) {
         None => Some(BondMode::default()),
         Some(Ok(mode)) => Some(mode),
         Some(Err(wrong)) => {
-            note("mode", Err(wrong));
+            note("mode", BondFault::Value, Err(wrong));
             None
         }
     };
     for (key, value) in options.iter().filter(|(key, _)| *key != "mode") {
+        let Some((_, modes, values)) = OPTIONS.iter().find(|(name, _, _)| name == key) else {
+            note(key, BondFault::Unknown, wrong_name(key));
+            continue;
+        };
+        note(key, BondFault::Value, bond_value(values, value));
         // With an unknown mode only the values can be judged.
-        let known = OPTIONS.iter().find(|(name, _, _)| name == key);
-        match (mode, known) {
-            (None, Some((_, _, values))) => note(key, bond_value(values, value)),
-            (mode, _) => note(key, bond_option(mode.unwrap_or_default(), key, value)),
+        if let Some(mode) = mode {
+            note(key, BondFault::Conflict, fits_mode(mode, key, modes));
         }
     }
     let positive = |key: &str| {
@@ -242,6 +262,7 @@ pub fn bond(options: &BTreeMap<String, String>) -> (BondMode, Vec<(String, Wrong
     if positive("miimon") && positive("arp_interval") {
         note(
             "arp_interval",
+            BondFault::Conflict,
             pair(
                 "links are watched by miimon already",
                 "one of miimon and arp_interval",
@@ -251,6 +272,7 @@ pub fn bond(options: &BTreeMap<String, String>) -> (BondMode, Vec<(String, Wrong
     if positive("arp_interval") && !options.contains_key("arp_ip_target") {
         note(
             "arp_interval",
+            BondFault::Conflict,
             pair("nobody to ask", "arp_ip_target names the addresses to ask"),
         );
     }
@@ -260,11 +282,12 @@ pub fn bond(options: &BTreeMap<String, String>) -> (BondMode, Vec<(String, Wrong
         if positive(key) && !positive("miimon") && no_miimon {
             note(
                 key,
+                BondFault::Conflict,
                 pair("does nothing without miimon", "set miimon, such as 100"),
             );
         }
     }
-    (mode.unwrap_or_default(), found)
+    found
 }
 
 #[cfg(test)]
@@ -276,9 +299,8 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         bond(&map.collect())
-            .1
             .into_iter()
-            .map(|(key, _)| key)
+            .map(|(key, _, _)| key)
             .collect()
     }
 
@@ -368,7 +390,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_and_once() {
-        let names: Vec<&str> = bond_option_names().collect();
+        let names: Vec<&str> = OPTIONS.iter().map(|(name, _, _)| *name).collect();
         assert!(names.is_sorted());
         assert_eq!(
             names.len(),

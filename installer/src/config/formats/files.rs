@@ -70,10 +70,23 @@ pub fn decode(encoding: &str, content: &str) -> Result<Vec<u8>, Wrong> {
         "b64" | "base64" => from_base64(content),
         "gz" | "gzip" => gunzip(&one_byte_each(content)?),
         "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => gunzip(&from_base64(content)?),
-        other => wrong(
-            format!("encoding {} is not known", quoted(other)),
-            "nothing, b64, gz or gz+b64",
-        ),
+        other => unknown_encoding(other),
+    }
+}
+
+fn unknown_encoding<T>(text: &str) -> Result<T, Wrong> {
+    wrong(
+        format!("encoding {} is not known", quoted(text)),
+        "nothing, b64, gz or gz+b64",
+    )
+}
+
+/// The name of an encoding that [`decode`] knows.
+pub fn encoding(text: &str) -> Result<(), Wrong> {
+    match text {
+        "" | "text/plain" | "b64" | "base64" | "gz" | "gzip" | "gz+b64" | "gz+base64"
+        | "gzip+b64" | "gzip+base64" => Ok(()),
+        other => unknown_encoding(other),
     }
 }
 

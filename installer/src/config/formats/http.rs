@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use ureq::http::{HeaderName, HeaderValue, Uri};
+use ureq::tls::{PemItem, parse_pem};
 
 use super::{Wrong, host, made_of, one_of, quoted, wrong};
 
@@ -55,6 +56,19 @@ pub fn masked_url(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// A text with every URL in it masked as by [`masked_url`].
+pub fn mask_urls(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'<>".contains(c);
+    let mask = |part: &str| {
+        let word = part.trim_end_matches(ends);
+        match word.contains("://") {
+            true => masked_url(word) + &part[word.len()..],
+            false => part.to_owned(),
+        }
+    };
+    text.split_inclusive(ends).map(mask).collect()
 }
 
 /// A URL of http or https; other schemes are refused, each with its reason.
@@ -119,6 +133,11 @@ pub fn http_url(text: &str) -> Result<HttpUrl, Wrong> {
         credentials: authority.contains('@'),
         path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
     })
+}
+
+/// A URL in which `{{.Hostname}}` and `<version>` stand for what is not known yet.
+pub fn url_template(text: &str) -> Result<(), Wrong> {
+    http_url(&text.replace(['{', '}', '<', '>'], "-")).map(drop)
 }
 
 /// `server_url`: the cluster to join, `https://HOST:PORT`; port 443 when none is said.
@@ -198,6 +217,27 @@ pub fn http_header(name: &str, value: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// One certificate or more, in PEM.
+pub fn certificates(text: &str) -> Result<(), Wrong> {
+    const HINT: &str = "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
+    if text.contains("PRIVATE KEY-----") {
+        // Not quoted: it is a secret.
+        return wrong("this holds a private key", "only the certificate");
+    }
+    let mut found = 0;
+    for item in parse_pem(text.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(_)) => found += 1,
+            Ok(_) => {}
+            Err(_) => return wrong("a certificate in PEM that is damaged", HINT),
+        }
+    }
+    match found {
+        0 => wrong("not a certificate in PEM", HINT),
+        _ => Ok(()),
+    }
+}
+
 /// Methods of a webhook.
 pub const WEBHOOK_METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 /// Events of an install that webhooks hear of.
@@ -271,6 +311,13 @@ mod tests {
     }
 
     #[test]
+    fn templates_are_urls() {
+        assert!(url_template("https://a/{{.Hostname}}?x=<version>").is_ok());
+        assert!(url_template("ftp://a/{{.Hostname}}").is_err());
+        assert!(url_template("https://{{.Hostname}}/").is_err());
+    }
+
+    #[test]
     fn secrets_of_urls_are_masked() {
         for (text, shown) in [
             ("http://a/b", "http://a/b"),
@@ -283,6 +330,17 @@ mod tests {
             ("http://u@x@a", "http://***@a"),
         ] {
             assert_eq!(masked_url(text), shown, "{text}");
+        }
+        for (text, shown) in [
+            ("https://u:p@h/x?y", "https://***@h/x?…"),
+            (
+                "a \"https://h:1/\" b http://u@h",
+                "a \"https://h:1/\" b http://***@h",
+            ),
+            ("me@here: x?", "me@here: x?"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_urls(text), shown, "{text}");
         }
         for bad in [
             "tftp://u:hunter2@a/",

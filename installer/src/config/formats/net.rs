@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Wrong, quoted, wrong};
 
@@ -86,6 +86,38 @@ pub fn ipv4_cidr(text: &str) -> Result<Ipv4Net, Wrong> {
         IpNet::V6(net) => wrong(
             format!("{net} is an IPv6 network"),
             "an IPv4 network, such as 10.52.0.0/16",
+        ),
+    }
+}
+
+/// An IPv6 address with the length of its prefix.
+pub fn ipv6_prefix(text: &str) -> Result<Ipv6Net, Wrong> {
+    text.trim().parse().or_else(|_| {
+        wrong(
+            format!(
+                "{} is not an IPv6 address with its prefix length",
+                quoted(text)
+            ),
+            "such as fd00::11/64",
+        )
+    })
+}
+
+/// First and last address of a pool: a network, or `first-last`.
+pub fn pool(text: &str) -> Result<(IpAddr, IpAddr), Wrong> {
+    let Some((first, last)) = text.split_once('-') else {
+        let net = cidr(text)?;
+        return Ok((net.network(), net.broadcast()));
+    };
+    let ends = (
+        first.trim().parse::<IpAddr>(),
+        last.trim().parse::<IpAddr>(),
+    );
+    match ends {
+        (Ok(a), Ok(b)) if a.is_ipv4() == b.is_ipv4() && a <= b => Ok((a, b)),
+        _ => wrong(
+            format!("{} is not a range of addresses", quoted(text)),
+            "such as 10.0.0.100-10.0.0.120 or 10.0.1.0/24",
         ),
     }
 }
@@ -263,6 +295,18 @@ mod tests {
         ] {
             assert_eq!(ipv4_cidr(text).is_ok(), good, "{text}");
         }
+    }
+
+    #[test]
+    fn pools() {
+        let ends = |a: &str, b: &str| Ok((a.parse().unwrap(), b.parse().unwrap()));
+        assert_eq!(pool("10.0.0.5-10.0.0.9"), ends("10.0.0.5", "10.0.0.9"));
+        assert_eq!(pool("10.0.1.0/24"), ends("10.0.1.0", "10.0.1.255"));
+        for bad in ["10.0.0.9-10.0.0.5", "10.0.0.1", "10.0.0.1-fd00::1", "-"] {
+            assert!(pool(bad).is_err(), "{bad}");
+        }
+        assert!(ipv6_prefix("fd00::11/64").is_ok());
+        assert!(ipv6_prefix("fd00::11").is_err() && ipv6_prefix("fd00::11/129").is_err());
     }
 
     #[test]

@@ -143,6 +143,34 @@ pub fn environment(name: &str, value: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// When something is done, in five fields as for cron.
+pub fn cron(text: &str) -> Result<(), Wrong> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "*/,-".contains(c);
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() == 5 && fields.iter().all(|f| f.chars().all(good)) {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not a schedule", quoted(text)),
+        "five fields as for cron, such as 0 */12 * * *",
+    )
+}
+
+/// Vendor and device of PCI, in hexadecimal.
+pub fn pci_id(text: &str) -> Result<(), Wrong> {
+    let good = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    if text
+        .split_once(':')
+        .is_some_and(|(a, b)| good(a) && good(b))
+    {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not a PCI id", quoted(text)),
+        "vendor:device in hexadecimal, such as 10de:1eb8",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

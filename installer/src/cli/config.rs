@@ -1,0 +1,303 @@
+//! `harrow config ...` and `harrow facts`: configs without an install.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use harrow::config::{
+    self, Assignment, Checked, InstallMode, Look, Problems, Severity, Source, SourceKind,
+};
+use harrow::facts::{self, Facts, Roots};
+use harrow::failure::{Failure, Kind};
+use harrow::install::run::read_config;
+use harrow::node::export;
+use harrow::sys::cmdline::Cmdline;
+use serde_json::json;
+
+use super::said::{parse_assignment, set_source};
+
+/// Verbs of `harrow config`.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check configs; several are the nodes of one cluster
+    ///
+    /// Every problem is printed with its place, a stable code (see docs/config.md) and a hint.
+    Check(CheckArgs),
+    /// Show what all sources say together, with the origin of every value
+    Show(ShowArgs),
+    /// Write every file that the node will get
+    Render(RenderArgs),
+    /// Print a config with today's spelling of its keys; comments are lost
+    Convert {
+        /// The config file; - for standard input
+        file: PathBuf,
+    },
+    /// Print a commented config to begin with
+    Example {
+        /// What the node is to do
+        #[arg(value_enum, default_value = "create")]
+        mode: Mode,
+    },
+    /// Print the JSON Schema of a config
+    Schema,
+    /// Print docs/config.md
+    #[command(hide = true)]
+    Docs,
+}
+
+/// Modes of an install, as words.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Mode {
+    /// Starts a new cluster
+    Create,
+    /// Joins one
+    Join,
+    /// Only the operating system
+    Install,
+}
+
+/// What else has a say.
+#[derive(Debug, ClapArgs)]
+pub struct More {
+    /// Set a key, such as os.hostname=node-1; stronger than files
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_assignment)]
+    set: Vec<Assignment>,
+    /// A kernel command line with words such as harrow.install.mode=create
+    #[arg(long, value_name = "TEXT")]
+    cmdline: Option<String>,
+}
+
+impl More {
+    fn sources(&self) -> Vec<Source> {
+        let cmdline = self.cmdline.as_deref().map(Cmdline::parse);
+        let mut sources: Vec<Source> = cmdline
+            .and_then(|c| config::cmdline::source(&c))
+            .into_iter()
+            .collect();
+        sources.extend(set_source(&self.set));
+        sources
+    }
+}
+
+/// `harrow config check`
+#[derive(Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Config files, one for each node; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    more: More,
+    /// What the machine is, as harrow facts printed it there; for a single FILE
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `harrow config show`
+#[derive(Debug, ClapArgs)]
+pub struct ShowArgs {
+    /// Config files of one node; the later is stronger
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    more: More,
+    /// Print the values as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `harrow config render`
+#[derive(Debug, ClapArgs)]
+pub struct RenderArgs {
+    /// Config files of one node; the later is stronger
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    more: More,
+    /// A new or empty folder for the files
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// `harrow facts`
+#[derive(Debug, ClapArgs)]
+pub struct FactsArgs {
+    /// Write them to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs a verb. `look` is for what is printed on standard output.
+pub fn run(verb: Verb, look: Look) -> anyhow::Result<()> {
+    match verb {
+        Verb::Check(args) => check(&args, look),
+        Verb::Show(args) => show(&args),
+        Verb::Render(args) => render(&args),
+        Verb::Convert { file } => convert(&file),
+        Verb::Example { mode } => {
+            let mode = match mode {
+                Mode::Create => InstallMode::Create,
+                Mode::Join => InstallMode::Join,
+                Mode::Install => InstallMode::Install,
+            };
+            print!("{}", config::example(mode));
+            Ok(())
+        }
+        Verb::Schema => {
+            println!("{:#}", config::schema::json());
+            Ok(())
+        }
+        Verb::Docs => {
+            print!("{}", config::render_docs());
+            Ok(())
+        }
+    }
+}
+
+/// A config file, or standard input for `-`.
+fn read(path: &Path) -> anyhow::Result<Source> {
+    if path != Path::new("-") {
+        return read_config(path);
+    }
+    let mut bytes = Vec::new();
+    // One byte more than a config has, so that a longer one is still refused.
+    let limit = u64::try_from(config::LARGEST_SOURCE).unwrap_or(u64::MAX);
+    std::io::stdin()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .context("reading standard input")?;
+    Ok(Source::yaml(SourceKind::File, "standard input", bytes))
+}
+
+/// One node from several files.
+fn merged(files: &[PathBuf], more: &More) -> anyhow::Result<Checked> {
+    let mut sources = more.sources();
+    for file in files {
+        sources.push(read(file)?);
+    }
+    Ok(config::check_sources(&sources))
+}
+
+fn invalid(problems: &Problems) -> anyhow::Error {
+    let hint = "docs/config.md lists all keys and codes";
+    Failure::error(Kind::ConfigInvalid, problems.summary(), hint)
+}
+
+fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
+    let mut nodes = Vec::new();
+    for file in &args.files {
+        nodes.push(merged(std::slice::from_ref(file), &args.more)?);
+    }
+    if let Some(path) = &args.facts {
+        let [node] = nodes.as_mut_slice() else {
+            return Err(Failure::error(
+                Kind::ConfigInvalid,
+                "--facts is of one machine, and several configs were given",
+                "check them one by one with --facts, and together without",
+            ));
+        };
+        let facts = read_facts(path)?;
+        node.add(config::check_machine(&node.answers, &facts));
+    }
+    let mut problems = Problems::default();
+    problems.0.extend(config::check_fleet(&nodes).0);
+    for node in nodes {
+        problems.0.extend(node.problems.0);
+    }
+    problems.sort();
+    if args.json {
+        let list: Vec<_> = problems.0.iter().map(config::Problem::to_json).collect();
+        let value = json!({
+            "errors": problems.count(Severity::Error),
+            "warnings": problems.count(Severity::Warning),
+            "problems": list,
+        });
+        println!("{value:#}");
+    } else {
+        print!("{}", problems.render(look));
+    }
+    if problems.has_errors() {
+        return Err(invalid(&problems));
+    }
+    if !args.json {
+        println!("{} in {} config(s)", problems.summary(), args.files.len());
+    }
+    Ok(())
+}
+
+fn read_facts(path: &Path) -> anyhow::Result<Facts> {
+    let unreadable = |e: String| {
+        Failure::error(
+            Kind::ConfigMissing,
+            format!("can't read the facts {}: {e}", path.display()),
+            "make them on the machine with `harrow facts --out FILE`",
+        )
+    };
+    let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))
+}
+
+/// What could be read is shown even when there are problems; those go to standard error.
+fn show(args: &ShowArgs) -> anyhow::Result<()> {
+    let checked = merged(&args.files, &args.more)?;
+    if args.json {
+        println!("{:#}", config::render_json(&checked));
+    } else {
+        print!("{}", config::render_text(&checked));
+    }
+    let errors = checked.problems.only(Severity::Error);
+    if errors.0.is_empty() {
+        return Ok(());
+    }
+    eprint!("{}", errors.render(Look::Plain));
+    Err(invalid(&errors))
+}
+
+fn render(args: &RenderArgs) -> anyhow::Result<()> {
+    let checked = merged(&args.files, &args.more)?;
+    eprint!("{}", checked.problems.render(Look::Plain));
+    if checked.config.is_none() {
+        return Err(invalid(&checked.problems));
+    }
+    for path in export::write_node(&checked.answers, &args.out)? {
+        println!("{path}");
+    }
+    Ok(())
+}
+
+fn convert(file: &Path) -> anyhow::Result<()> {
+    let source = read(file)?;
+    let config::Content::Yaml(bytes) = &source.content else {
+        return Ok(());
+    };
+    match config::convert(bytes, &source.name) {
+        Ok((text, problems)) => {
+            eprint!("{}", problems.render(Look::Plain));
+            print!("{text}");
+            Ok(())
+        }
+        Err(problems) => {
+            eprint!("{}", problems.render(Look::Plain));
+            Err(invalid(&problems))
+        }
+    }
+}
+
+/// `harrow facts`
+pub fn facts(args: &FactsArgs) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let facts = facts::probe(&Roots::default(), Path::new("/dev"));
+    let text = serde_json::to_string_pretty(&facts).context("writing the facts")?;
+    match &args.out {
+        None => println!("{text}"),
+        Some(path) => {
+            let written = File::create(path).and_then(|mut f| writeln!(f, "{text}"));
+            written.with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

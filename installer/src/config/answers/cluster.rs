@@ -1,0 +1,111 @@
+//! `cluster:`, Harrow's own keys about how nodes run what is on them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::secret::Secret;
+
+/// Network plugin under Multus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cni {
+    /// Flannel's network with Calico's policies.
+    Canal,
+    /// Calico.
+    Calico,
+    /// Cilium.
+    Cilium,
+    /// Flannel alone.
+    Flannel,
+}
+
+/// `cluster:`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterAnswers {
+    /// Most pods on this node. Beyond 250 the cluster's nodes need larger parts of the pod
+    /// network, see `node_cidr_mask`.
+    #[schemars(range(min = 10, max = 4000), extend("x-default" = 200, "x-not-yet" = true))]
+    pub max_pods: Option<u32>,
+    /// Prefix length of each node's part of the pod network: 24 has room for 254 pods. Follows
+    /// from `max_pods` when absent. Can't change once the cluster exists.
+    #[schemars(range(min = 16, max = 28), extend("x-not-yet" = true), example = 23)]
+    pub node_cidr_mask: Option<u32>,
+    /// What Kubernetes' own services keep for themselves; follows from the machine when absent.
+    pub kube_reserved: Reservation,
+    /// What the operating system keeps for itself; follows from the machine when absent.
+    pub system_reserved: Reservation,
+    /// Network plugin under Multus.
+    #[schemars(extend("x-default" = "canal", "x-not-yet" = true))]
+    pub cni: Option<Cni>,
+    /// Addresses for services of type LoadBalancer, by namespace; `global` is for all others.
+    /// Each is a network or a range.
+    #[schemars(extend("x-form" = "pool", "x-not-yet" = true), example = BTreeMap::from([("global", ["10.0.0.100-10.0.0.120"])]))]
+    pub ip_pools: BTreeMap<String, Vec<String>>,
+    /// Charts of further storage drivers, for disks other than the node's own.
+    #[schemars(extend("x-not-yet" = true))]
+    pub csi_charts: Vec<CsiChart>,
+    /// Storage class that keeps the state of virtual machines, among it their TPM.
+    #[schemars(extend("x-not-yet" = true), example = &"longhorn")]
+    pub vm_state_storage_class: Option<String>,
+    /// PCI devices that virtual machines may have.
+    #[schemars(extend("x-not-yet" = true))]
+    pub pci_devices: Vec<PciDevice>,
+    /// Copies of the cluster's database.
+    pub etcd_snapshots: EtcdSnapshots,
+}
+
+/// CPU and memory that are kept free.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reservation {
+    /// CPU, in cores or thousandths of one.
+    #[schemars(extend("x-form" = "cpu", "x-not-yet" = true), example = &"500m")]
+    pub cpu: Option<String>,
+    /// Memory.
+    #[schemars(extend("x-form" = "memory", "x-not-yet" = true), example = &"2Gi")]
+    pub memory: Option<String>,
+}
+
+/// One of `cluster.csi_charts`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsiChart {
+    /// Name of the chart.
+    #[schemars(example = &"csi-driver-nfs")]
+    pub name: String,
+    /// URL of its repository.
+    #[schemars(extend("x-form" = "url"))]
+    pub repo: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Values for it, as YAML in a text.
+    #[schemars(extend("x-form" = "yaml", "x-secret" = true))]
+    pub values_content: Option<Secret>,
+}
+
+/// One of `cluster.pci_devices`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PciDevice {
+    /// Vendor and device, in hexadecimal.
+    #[schemars(extend("x-form" = "pci-id"), example = &"10de:1eb8")]
+    pub vendor_selector: String,
+    /// The name by which virtual machines ask for it.
+    #[schemars(example = &"nvidia.com/TU104GL")]
+    pub resource_name: String,
+}
+
+/// `cluster.etcd_snapshots:`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EtcdSnapshots {
+    /// When, as for cron.
+    #[schemars(extend("x-form" = "cron", "x-default" = "0 */12 * * *", "x-not-yet" = true))]
+    pub schedule: Option<String>,
+    /// How many are kept.
+    #[schemars(range(min = 1, max = 1000), extend("x-default" = 5, "x-not-yet" = true))]
+    pub retention: Option<u32>,
+}

@@ -1,0 +1,63 @@
+//! What a person or a source said: every key optional, nothing decided.
+//!
+//! Key names are those of SUSE Harvester's configuration (scheme_version 1), so that its files
+//! keep working, plus Harrow's own. The doc comments here become the descriptions of the JSON
+//! Schema and docs/config.md. What a field says beside its type:
+//!
+//! - `x-default`: what counts when nobody says anything;
+//! - `x-form`: the form of a text, see [`super::forms`];
+//! - `x-secret`: never shown;
+//! - `x-no-meaning`: accepted for Harvester's sake, with the reason why it does nothing;
+//! - `x-not-yet`: checked, but nothing acts on it yet.
+
+mod addons;
+mod cluster;
+mod disk;
+mod install;
+mod network;
+mod os;
+mod scalar;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use addons::Addons;
+pub use cluster::ClusterAnswers;
+pub use disk::{DeviceChoice, DiskRule, Pick};
+pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
+pub use network::{InterfaceAnswers, Ipv6Mode, ManagementAnswers, Method};
+pub use os::{OsAnswers, WriteFile};
+pub use scalar::Scalar;
+
+use super::secret::Secret;
+
+/// The whole configuration of a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Answers {
+    /// Version of the schema; 1 is the only one.
+    #[schemars(extend("x-default" = 1))]
+    pub scheme_version: Option<u32>,
+    /// URL of an existing cluster, for `install.mode: join`: its virtual IP or a DNS name for
+    /// it. Must be left out in mode `create`.
+    #[schemars(extend("x-form" = "server-url"), example = &"https://10.0.0.5:443")]
+    pub server_url: Option<String>,
+    /// Secret that all nodes of a cluster share; needed in the modes `create` and `join`.
+    #[schemars(extend("x-form" = "token", "x-secret" = true))]
+    pub token: Option<Secret>,
+    /// Further names and addresses that the certificate of the cluster's API is made for.
+    #[schemars(extend("x-form" = "host", "x-not-yet" = true), example = ["cluster.example.org"])]
+    pub sans: Vec<String>,
+    /// Settings of Harvester by their names, such as `containerd-registry` or `http-proxy`.
+    /// Only in mode `create`.
+    #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
+    pub system_settings: BTreeMap<String, Secret>,
+    /// The operating system of the node.
+    pub os: OsAnswers,
+    /// The install itself, and the management network.
+    pub install: InstallAnswers,
+    /// The cluster: how nodes run what is on them. Harrow's own.
+    pub cluster: ClusterAnswers,
+}

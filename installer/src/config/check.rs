@@ -1,0 +1,406 @@
+//! Checks a tree against the schema: keys, types, words, ranges and forms, all at once.
+//!
+//! In: a tree with the schema's keys. Out: every problem with its place, and the tree without
+//! what can't be used, so that the rules still run over the rest.
+
+use super::forms;
+use super::problem::{Code, Problem};
+use super::schema::{self, Kind, Shape};
+use super::spelling;
+use super::tree::{Entry, Node, Scalar, Value, join};
+
+/// Checks a whole config.
+pub fn check(node: Node, problems: &mut Vec<Problem>) -> Node {
+    let at = node.at.clone();
+    let shape = schema::shape();
+    let checked = Checker {
+        problems,
+        suggestions: SUGGESTIONS,
+    }
+    .visit(node, shape, "");
+    checked.unwrap_or_else(|| Node::empty_map(at))
+}
+
+/// `true` or `false`, in any of YAML's old and new words.
+pub fn read_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A whole number.
+pub fn read_int(text: &str) -> Option<i64> {
+    text.trim().parse().ok()
+}
+
+/// A word of a list of words, in any case.
+pub fn read_word<'a>(text: &str, words: &'a [(String, String)]) -> Option<&'a str> {
+    let found = words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text));
+    found.map(|(word, _)| word.as_str())
+}
+
+/// How many unknown keys get a suggestion; a file with more is not a config.
+const SUGGESTIONS: usize = 50;
+/// The longest key that could be a slip of one of ours.
+const LONGEST_SLIP: usize = 60;
+
+struct Checker<'a> {
+    problems: &'a mut Vec<Problem>,
+    /// Suggestions that may still be made.
+    suggestions: usize,
+}
+
+impl Checker<'_> {
+    fn add(&mut self, code: Code, path: &str, node: &Node, message: String, hint: String) {
+        let problem = Problem::new(code, path, message, hint);
+        self.problems.push(problem.at(&node.at));
+    }
+
+    fn visit(&mut self, node: Node, shape: &Shape, path: &str) -> Option<Node> {
+        match (&node.value, &shape.kind) {
+            (Value::Null, _) => None,
+            (Value::Map(_), Kind::Struct(_) | Kind::TextOr(_)) => {
+                Some(self.visit_struct(node, shape, path))
+            }
+            (Value::Map(_), Kind::Map(inner)) => Some(self.visit_map(node, inner, path)),
+            (Value::Seq(_), Kind::List(inner)) => Some(self.visit_list(node, inner, path)),
+            // One value stands for a list of it, as on the kernel command line.
+            (Value::Scalar(_), Kind::List(inner)) if !matches!(inner.kind, Kind::Struct(_)) => {
+                let at = node.at.clone();
+                let item = self.visit(node, inner, path)?;
+                Some(Node {
+                    value: Value::Seq(vec![item]),
+                    at,
+                })
+            }
+            (Value::Scalar(scalar), Kind::Text | Kind::TextOr(_)) => {
+                // An empty text where a form is needed says nothing; Harvester's files do that.
+                if scalar.text.is_empty() && shape.form.is_some() && !path.ends_with(']') {
+                    return None;
+                }
+                self.check_form(scalar, shape, path, &node);
+                Some(node)
+            }
+            (Value::Scalar(scalar), Kind::Bool | Kind::Int { .. } | Kind::Choice(_)) => {
+                if scalar.text.is_empty() {
+                    return None;
+                }
+                self.check_scalar(scalar, shape, path, &node)
+                    .then_some(node)
+            }
+            _ => {
+                let message = format!("is {}, and must be {}", node.kind(), wanted(&shape.kind));
+                let hint = if shape.secret {
+                    String::new()
+                } else {
+                    example_of(shape, path)
+                };
+                self.add(Code::WrongType, path, &node, message, hint);
+                None
+            }
+        }
+    }
+
+    fn visit_struct(&mut self, node: Node, shape: &Shape, path: &str) -> Node {
+        let Value::Map(entries) = node.value else {
+            return node;
+        };
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let field = shape.kind.fields().and_then(|f| f.get(&entry.key));
+            let below = join(path, &entry.key);
+            let Some(field) = field else {
+                self.unknown_key(&entry, shape, path);
+                continue;
+            };
+            self.note_use(&entry, field, &below);
+            let Entry { key, key_at, node } = entry;
+            if let Some(node) = self.visit(node, field, &below) {
+                kept.push(Entry { key, key_at, node });
+            }
+        }
+        Node {
+            value: Value::Map(kept),
+            at: node.at,
+        }
+    }
+
+    fn visit_map(&mut self, node: Node, inner: &Shape, path: &str) -> Node {
+        let Value::Map(entries) = node.value else {
+            return node;
+        };
+        let mut kept = Vec::with_capacity(entries.len());
+        for Entry { key, key_at, node } in entries {
+            if let Some(node) = self.visit(node, inner, &join(path, &key)) {
+                kept.push(Entry { key, key_at, node });
+            }
+        }
+        Node {
+            value: Value::Map(kept),
+            at: node.at,
+        }
+    }
+
+    fn visit_list(&mut self, node: Node, inner: &Shape, path: &str) -> Node {
+        let Value::Seq(items) = node.value else {
+            return node;
+        };
+        let mut kept = Vec::with_capacity(items.len());
+        for (i, item) in items.into_iter().enumerate() {
+            kept.extend(self.visit(item, inner, &format!("{path}[{i}]")));
+        }
+        Node {
+            value: Value::Seq(kept),
+            at: node.at,
+        }
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, shape: &Shape, path: &str) {
+        let below = join(path, &entry.key);
+        let message = "there is no such key".to_owned();
+        let mut hint = String::new();
+        if self.suggestions > 0 && entry.key.len() <= LONGEST_SLIP {
+            self.suggestions -= 1;
+            hint = suggestion(&entry.key, shape, path);
+        }
+        let problem = Problem::new(Code::UnknownKey, below, message, hint);
+        self.problems.push(problem.at(&entry.key_at));
+    }
+
+    /// Warns of keys that do nothing, unless what they say is what happens anyway.
+    fn note_use(&mut self, entry: &Entry, shape: &Shape, path: &str) {
+        if says_nothing(&entry.node, shape) {
+            return;
+        }
+        let (code, message, hint) = match (&shape.no_meaning, shape.not_yet) {
+            (Some(reason), _) => (
+                Code::NoMeaning,
+                format!("does nothing: {reason}"),
+                "it can be left out",
+            ),
+            (None, true) => (
+                Code::NotYet,
+                "is checked, but this version of Harrow does not act on it yet".to_owned(),
+                "",
+            ),
+            (None, false) => return,
+        };
+        let problem = Problem::new(code, path, message, hint);
+        self.problems.push(problem.at(&entry.key_at));
+    }
+
+    fn check_form(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) {
+        let Some(form) = &shape.form else {
+            return;
+        };
+        let Err(finding) = forms::check(form, &scalar.text) else {
+            return;
+        };
+        let mut message = finding.message;
+        if shape.secret && message.contains(&scalar.text) {
+            message = "is not of the form that it needs".to_owned();
+        }
+        self.add(finding.code, path, node, message, finding.hint);
+    }
+
+    fn check_scalar(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) -> bool {
+        let text = &scalar.text;
+        match &shape.kind {
+            Kind::Bool if read_bool(text).is_none() => {
+                let message = "must be true or false".to_owned();
+                self.add(Code::WrongType, path, node, message, String::new());
+                false
+            }
+            Kind::Int { min, max } => match read_int(text) {
+                None => {
+                    let message = "must be a whole number".to_owned();
+                    self.add(
+                        Code::WrongType,
+                        path,
+                        node,
+                        message,
+                        format!("{min} to {max}"),
+                    );
+                    false
+                }
+                Some(n) if n < *min || n > *max => {
+                    let message = format!("{n} is out of range");
+                    self.add(
+                        Code::OutOfRange,
+                        path,
+                        node,
+                        message,
+                        format!("{min} to {max}"),
+                    );
+                    false
+                }
+                Some(_) => true,
+            },
+            Kind::Choice(words) if read_word(text, words).is_none() => {
+                let message = format!("{text:?} is not one of its values");
+                let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
+                self.add(Code::NotOneOf, path, node, message, list_words(&words));
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+/// "a, b or c".
+fn list_words(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+fn wanted(kind: &Kind) -> String {
+    match kind {
+        Kind::Struct(_) | Kind::Map(_) => "a map of `key: value`".into(),
+        Kind::List(inner) => format!("a list; each item is {}", wanted(&inner.kind)),
+        Kind::Text => "a text".into(),
+        Kind::Choice(words) => {
+            let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
+            format!("one of {}", list_words(&words))
+        }
+        Kind::Int { min, max } => format!("a whole number, {min} to {max}"),
+        Kind::Bool => "true or false".into(),
+        Kind::TextOr(_) => "a text or a map of `key: value`".into(),
+    }
+}
+
+fn example_of(shape: &Shape, path: &str) -> String {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    match &shape.example {
+        Some(example) => format!("such as {key}: {example}"),
+        None => String::new(),
+    }
+}
+
+/// Whether an entry says only what happens without it.
+fn says_nothing(node: &Node, shape: &Shape) -> bool {
+    match &node.value {
+        Value::Null => true,
+        Value::Seq(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+        Value::Scalar(scalar) => {
+            let text = scalar.text.as_str();
+            let default = match &shape.default {
+                Some(serde_json::Value::String(default)) => Some(default.clone()),
+                Some(other) => Some(other.to_string()),
+                None => None,
+            };
+            match (&shape.kind, default) {
+                (_, None) => text.is_empty() || read_bool(text) == Some(false),
+                (Kind::Bool, Some(default)) => read_bool(text) == read_bool(&default),
+                (_, Some(default)) => text.is_empty() || text == default,
+            }
+        }
+    }
+}
+
+/// The nearest key at the same level, or a key of that name elsewhere.
+fn suggestion(key: &str, shape: &Shape, path: &str) -> String {
+    let lower = key.to_ascii_lowercase();
+    let fields = shape.kind.fields();
+    let near = fields
+        .into_iter()
+        .flat_map(|f| f.keys())
+        .map(|name| (strsim::damerau_levenshtein(&lower, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().min(key.len()) / 3).max(1))
+        .min();
+    if let Some((_, name)) = near {
+        return format!("did you mean {}?", join(path, name));
+    }
+    if let Some(found) = find_elsewhere(key, schema::shape(), "") {
+        return format!("{found} exists; is it in the right place?");
+    }
+    if path.is_empty() {
+        return "harrow config schema prints all keys, and so does docs/config.md".to_owned();
+    }
+    let names: Vec<&str> = fields
+        .into_iter()
+        .flat_map(|f| f.keys())
+        .map(String::as_str)
+        .collect();
+    if names.len() > 12 {
+        return format!("docs/config.md lists the keys of {path}");
+    }
+    format!("{path} has {}", names.join(", "))
+}
+
+fn find_elsewhere(key: &str, shape: &Shape, path: &str) -> Option<String> {
+    match &shape.kind {
+        Kind::Struct(fields) | Kind::TextOr(fields) => {
+            if let Some(name) = spelling::name_of(key, fields) {
+                return Some(join(path, name));
+            }
+            let mut below = fields.iter();
+            below.find_map(|(name, inner)| find_elsewhere(key, inner, &join(path, name)))
+        }
+        Kind::List(inner) => find_elsewhere(key, inner, &format!("{path}[]")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml;
+    use super::*;
+
+    fn problems(text: &str) -> Vec<(Code, String, u32, u32, String)> {
+        let (tree, mut problems) = yaml::parse(text.as_bytes(), &"c".into());
+        let tree = spelling::canonical(tree.unwrap(), schema::shape(), &mut problems);
+        check(tree, &mut problems);
+        let place = |p: Problem| {
+            let at = p.at.unwrap();
+            (p.code, p.field, at.line, at.column, p.hint)
+        };
+        problems.into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_with_its_place() {
+        let found = problems(
+            "os:\n  hostnam: x\n  ntp_servers: {a: b}\ninstall:\n  mode: destroy\n  poweroff: maybe\n  \
+             management_interface:\n    mtu: 99999\n    vlan_id: x\n",
+        );
+        let codes: Vec<_> = found.iter().map(|f| (f.0, f.2, f.3)).collect();
+        assert_eq!(
+            codes,
+            [
+                (Code::UnknownKey, 2, 3),
+                (Code::WrongType, 3, 16),
+                (Code::NotOneOf, 5, 9),
+                (Code::WrongType, 6, 13),
+                (Code::OutOfRange, 8, 10),
+                (Code::NotYet, 9, 5),
+                (Code::WrongType, 9, 14),
+            ]
+        );
+        assert_eq!(found[0].4, "did you mean os.hostname?");
+        assert_eq!(found[2].4, "create, join or install");
+    }
+
+    #[test]
+    fn misplaced_keys_are_found() {
+        let found = problems("hostname: x\n");
+        assert_eq!(found[0].4, "os.hostname exists; is it in the right place?");
+        let found = problems("nonsense: x\n");
+        assert!(found[0].4.contains("harrow config schema"));
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_warned_of() {
+        assert_eq!(
+            problems("install: {vlan_id: , silent: , force_mbr: false, iso_url: '', wipe_disks_list: [], management_interface: {vlan_id: 0, method: ''}}").len(),
+            1
+        );
+        assert_eq!(problems("install: {force_mbr: no}"), []);
+        assert_eq!(problems("install: {silent: true}")[0].0, Code::NoMeaning);
+    }
+}

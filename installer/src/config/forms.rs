@@ -1,0 +1,195 @@
+//! The forms of texts: what `x-form` of the schema names, each with its check.
+//!
+//! In: the name of a form and a text. Out: nothing, or what is wrong with the text.
+
+use super::formats::{self, Wrong};
+use super::problem::Code;
+use super::yaml;
+
+/// Every form that the schema may name.
+#[cfg(test)]
+pub const NAMES: [&str; 42] = [
+    "address",
+    "cidr",
+    "config-url",
+    "console",
+    "cpu",
+    "cron",
+    "disk",
+    "encoding",
+    "file-path",
+    "host",
+    "host-name",
+    "http-method",
+    "interface",
+    "ipv4",
+    "ipv6",
+    "ipv6-prefix",
+    "kernel-arguments",
+    "mac",
+    "mask",
+    "memory",
+    "model-pattern",
+    "module",
+    "node-ipv4",
+    "ntp-server",
+    "owner",
+    "password",
+    "pci-id",
+    "pem",
+    "permissions",
+    "persistent-path",
+    "pool",
+    "serial",
+    "server-url",
+    "size",
+    "ssh-key",
+    "taint",
+    "token",
+    "url",
+    "url-template",
+    "var-size",
+    "wwn",
+    "yaml",
+];
+
+/// The least size of VAR: RKE2 and its images fit into that.
+const LEAST_VAR: u64 = 20 << 30;
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of problem.
+    pub code: Code,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: String,
+}
+
+/// Checks a text of a form.
+pub fn check(form: &str, text: &str) -> Result<(), Finding> {
+    if form == "config-url" {
+        return config_url(text);
+    }
+    let result = match form {
+        "address" => formats::address(text).map(drop),
+        "cidr" => formats::cidr(text).map(drop),
+        "console" => formats::console(text).map(drop),
+        "cpu" => formats::cpu_quantity(text).map(drop),
+        "cron" => formats::cron(text),
+        "disk" => formats::disk_path(text).map(drop),
+        "encoding" => formats::encoding(text),
+        "file-path" => formats::file_path(text).map(drop),
+        "host" => formats::host(text),
+        "host-name" => formats::hostname(text),
+        "http-method" => formats::webhook_method(text).map(drop),
+        "interface" => formats::interface_name(text).map(drop),
+        "ipv4" => formats::ipv4(text).map(drop),
+        "ipv6" => formats::ipv6(text).map(drop),
+        "ipv6-prefix" => formats::ipv6_prefix(text).map(drop),
+        "kernel-arguments" => formats::kernel_arguments(text),
+        "mac" => formats::mac(text).map(drop),
+        "mask" => formats::subnet_mask(text).map(drop),
+        "memory" => formats::memory_quantity(text).map(drop),
+        "model-pattern" => formats::model_pattern(text).map(drop),
+        "module" => formats::kernel_module(text),
+        "node-ipv4" => formats::node_ipv4(text).map(drop),
+        "ntp-server" => formats::ntp_server(text),
+        "owner" => formats::owner(text).map(drop),
+        "password" => formats::password(text),
+        "pci-id" => formats::pci_id(text),
+        "pem" => formats::certificates(text),
+        "permissions" => formats::permissions(text).map(drop),
+        "persistent-path" => formats::persistent_path(text).map(drop),
+        "pool" => formats::pool(text).map(drop),
+        "serial" => formats::disk_serial(text).map(drop),
+        "server-url" => formats::server_url(text).map(drop),
+        "size" => formats::size(text, 1).map(drop),
+        "ssh-key" => formats::key_source(text).map(drop),
+        "taint" => formats::taint(text).map(drop),
+        "token" => formats::token(text),
+        "url" => formats::http_url(text).map(drop),
+        "url-template" => formats::url_template(text),
+        "var-size" => formats::size(text, LEAST_VAR).map(drop),
+        "wwn" => formats::disk_wwn(text).map(drop),
+        "yaml" => values(text),
+        _ => Ok(()),
+    };
+    result.map_err(|wrong| Finding {
+        code: Code::BadValue,
+        message: wrong.message,
+        hint: wrong.hint,
+    })
+}
+
+/// A URL that a config can be fetched from, or a path on the medium.
+fn config_url(text: &str) -> Result<(), Finding> {
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Ok(());
+    };
+    formats::http_url(text).map(drop).map_err(|wrong| Finding {
+        code: match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => Code::BadValue,
+            _ => Code::UrlScheme,
+        },
+        message: wrong.message,
+        hint: wrong.hint,
+    })
+}
+
+/// Values of a chart: YAML, and a map.
+fn values(text: &str) -> Result<(), Wrong> {
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    let (_, problems) = yaml::parse(text.as_bytes(), &"values".into());
+    match problems.first() {
+        None => Ok(()),
+        Some(problem) => {
+            let line = problem.at.as_ref().map_or(0, |m| m.line);
+            formats::wrong(
+                format!("line {line} of the value: {}", problem.message),
+                "a map in YAML",
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_and_bad_texts() {
+        for (form, good, wrong) in [
+            ("url", "https://a.example:443/x", "ftp://a"),
+            ("url", "http://[fd00::1]:80", "https://"),
+            ("config-url", "http://a/x.yaml", "tftp://a/x"),
+            ("config-url", "configs/x.yaml", "ftp://x"),
+            ("disk", "/dev/sda", "sda"),
+            ("disk", "/dev/disk/by-id/x", "/dev/sda1"),
+            ("encoding", "gz+b64", "rot13"),
+            ("cron", "0 */12 * * *", "daily"),
+            ("pci-id", "10de:1eb8", "10de"),
+            ("ssh-key", "github:some-body", "github:"),
+            ("taint", "a=b:NoExecute", "a=b:Never"),
+            ("yaml", "a: 1", "a: ["),
+            ("http-method", "PUT", "put it"),
+            (
+                "pem",
+                "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+                "x",
+            ),
+            ("server-url", "https://10.0.0.5", "http://10.0.0.5"),
+            ("memory", "512Mi", "1x"),
+        ] {
+            assert_eq!(check(form, good), Ok(()), "{form} {good}");
+            assert!(check(form, wrong).is_err(), "{form} {wrong}");
+        }
+        assert_eq!(
+            check("config-url", "tftp://a/x").unwrap_err().code,
+            Code::UrlScheme
+        );
+    }
+}

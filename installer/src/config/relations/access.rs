@@ -1,0 +1,68 @@
+//! Who can log in, and what lies on the node.
+
+use std::collections::HashMap;
+
+use super::super::answers::Answers;
+use super::super::problem::{Code, Problems};
+use super::super::secret::Secret;
+
+/// A node that nobody can log in to can't be repaired.
+pub fn somebody_can_log_in(answers: &Answers, problems: &mut Problems) {
+    let os = &answers.os;
+    match (&os.password, os.ssh_authorized_keys.is_empty()) {
+        (None, true) => problems.add(
+            Code::NoLogin,
+            "os",
+            "neither password nor ssh_authorized_keys is given, nobody could log in",
+            "set os.ssh_authorized_keys or os.password",
+        ),
+        (None, false)
+            if os
+                .ssh_authorized_keys
+                .iter()
+                .all(|k| k.starts_with("github:")) =>
+        {
+            problems.add(
+                Code::NoSshLogin,
+                "os.ssh_authorized_keys",
+                "keys of GitHub are not fetched yet, so nobody could log in over ssh",
+                "write the key itself, as in a .pub file, or set os.password",
+            );
+        }
+        (Some(_), true) if os.sshd.disable_password_auth == Some(true) => problems.add(
+            Code::NoSshLogin,
+            "os.sshd.disable_password_auth",
+            "passwords are refused and there are no keys, so nobody could log in over ssh",
+            "set os.ssh_authorized_keys",
+        ),
+        _ => {}
+    }
+}
+
+/// MD5 and DES hashes are broken in minutes.
+pub fn hash_is_strong(answers: &Answers, problems: &mut Problems) {
+    let password = answers.os.password.as_ref().map(Secret::expose);
+    if password.is_some_and(|p| p.starts_with("$1$") || p.starts_with("$apr1$")) {
+        problems.add(
+            Code::WeakHash,
+            "os.password",
+            "the hash is MD5, which is easily broken",
+            "make one with `openssl passwd -6` or `mkpasswd -m yescrypt`",
+        );
+    }
+}
+
+/// Of two files with one path, one would be lost.
+pub fn files_are_distinct(answers: &Answers, problems: &mut Problems) {
+    let mut seen = HashMap::new();
+    for (i, file) in answers.os.write_files.iter().enumerate() {
+        if let Some(first) = seen.insert(file.path.as_str(), i) {
+            problems.add(
+                Code::DuplicateValue,
+                format!("os.write_files[{i}].path"),
+                format!("os.write_files[{first}] has the same path"),
+                "keep one of the two",
+            );
+        }
+    }
+}

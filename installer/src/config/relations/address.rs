@@ -1,0 +1,149 @@
+//! The address of the node.
+
+use std::net::IpAddr;
+
+use super::super::answers::{Answers, InstallMode, Ipv6Mode, Method};
+use super::super::formats;
+use super::super::problem::{Code, Problems};
+use super::{ipv4, management_network};
+
+const FIELD: &str = "install.management_interface";
+
+/// A fixed address needs mask, gateway and DNS.
+pub fn static_is_complete(answers: &Answers, problems: &mut Problems) {
+    let given = &answers.install.management_interface;
+    if given.method != Some(Method::Static) {
+        return;
+    }
+    for (key, value) in [
+        ("ip", &given.ip),
+        ("subnet_mask", &given.subnet_mask),
+        ("gateway", &given.gateway),
+    ] {
+        if value.is_none() {
+            problems.add(
+                Code::Missing,
+                format!("{FIELD}.{key}"),
+                "missing",
+                "method static needs ip, subnet_mask and gateway",
+            );
+        }
+    }
+    if answers.os.dns_nameservers.is_empty() {
+        problems.add(
+            Code::Missing,
+            "os.dns_nameservers",
+            "missing",
+            "a static address needs DNS servers",
+        );
+    }
+}
+
+/// Address keys beside DHCP are most often a forgotten `method: static`.
+pub fn method_uses_its_keys(answers: &Answers, problems: &mut Problems) {
+    let given = &answers.install.management_interface;
+    if given.method == Some(Method::Static) || answers.install.mode == Some(InstallMode::Install) {
+        return;
+    }
+    let method = match given.method {
+        Some(Method::None) => "none",
+        _ => "dhcp",
+    };
+    for (key, value) in [
+        ("ip", &given.ip),
+        ("subnet_mask", &given.subnet_mask),
+        ("gateway", &given.gateway),
+    ] {
+        if value.is_some() {
+            problems.add(
+                Code::MethodIgnored,
+                format!("{FIELD}.{key}"),
+                format!("does nothing with method {method}"),
+                "leave it out, or set method: static",
+            );
+        }
+    }
+}
+
+/// The gateway must be another host of the node's network.
+pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
+    let Some((ip, subnet)) = management_network(answers) else {
+        return;
+    };
+    // A /31 or /32 has no addresses of its own (RFC 3021).
+    if subnet.prefix_len() < 31 {
+        let what = match IpAddr::V4(ip) {
+            ip if ip == subnet.network() => Some("network's own"),
+            ip if ip == subnet.broadcast() => Some("broadcast"),
+            _ => None,
+        };
+        if let Some(what) = what {
+            problems.add(
+                Code::BadHostAddress,
+                format!("{FIELD}.ip"),
+                format!("{ip} is the {what} address of {subnet}"),
+                "an address between the first and the last",
+            );
+        }
+    }
+    let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) else {
+        return;
+    };
+    let IpAddr::V4(mask) = subnet.netmask() else {
+        return;
+    };
+    // Of a network of one address, every gateway is outside.
+    if subnet.prefix_len() == 32 && gateway != ip {
+        return;
+    }
+    if let Err(wrong) = formats::gateway(ip, mask, gateway) {
+        let field = format!("{FIELD}.gateway");
+        problems.add(Code::GatewayUnreachable, field, wrong.message, wrong.hint);
+    }
+}
+
+/// The schema allows 0 for the default; what is below 576 is no IPv4 link.
+pub fn mtu_is_usable(answers: &Answers, problems: &mut Problems) {
+    let links = answers.install.networks.iter();
+    let links = links.map(|(name, link)| (format!("install.networks.{name}"), link.mtu));
+    let management = (FIELD.to_owned(), answers.install.management_interface.mtu);
+    for (field, mtu) in std::iter::once(management).chain(links) {
+        if let Some(mtu) = mtu.filter(|m| (1..576).contains(m)) {
+            problems.add(
+                Code::OutOfRange,
+                format!("{field}.mtu"),
+                format!("{mtu} is out of range"),
+                "0 or 576 to 9000",
+            );
+        }
+    }
+}
+
+/// A fixed IPv6 address, and a gateway that it reaches.
+pub fn ipv6_is_complete(answers: &Answers, problems: &mut Problems) {
+    let given = &answers.install.management_interface.ipv6;
+    if given.method != Some(Ipv6Mode::Static) {
+        return;
+    }
+    let field = format!("{FIELD}.ipv6");
+    let Some(text) = &given.ip else {
+        let hint = "an address with its prefix length, such as fd00::11/64";
+        problems.add(Code::Missing, format!("{field}.ip"), "missing", hint);
+        return;
+    };
+    let Ok(net) = formats::ipv6_prefix(text) else {
+        return;
+    };
+    let gateway = given.gateway.as_deref().and_then(|g| formats::ipv6(g).ok());
+    let (ip, subnet) = (net.addr(), net.trunc());
+    if let Some(gateway) =
+        gateway.filter(|g| !g.is_unicast_link_local() && (!subnet.contains(g) || *g == ip))
+    {
+        problems.add(
+            Code::GatewayUnreachable,
+            format!("{field}.gateway"),
+            format!("{gateway} is not another host of {subnet}"),
+            "an address of that network, or a link-local one (fe80::...)",
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! NICs and the further networks on them.
+
+use std::collections::HashMap;
+
+use super::super::answers::{Answers, InterfaceAnswers, Method};
+use super::super::formats;
+use super::super::problem::{Code, Problems};
+
+/// A NIC belongs to one network, unless VLANs keep them apart.
+pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    let management = &install.management_interface;
+    let mut seen = HashMap::new();
+    let mut note = |network: &str, nics: &[InterfaceAnswers], vlan: u32| {
+        for (i, nic) in nics.iter().enumerate() {
+            let field = format!("{network}.interfaces[{i}]");
+            if nic.name.is_none() && nic.hw_addr.is_none() {
+                let hint = "name: ens3, or hw_addr: a MAC address";
+                problems.add(
+                    Code::Missing,
+                    field,
+                    "neither name nor hw_addr is given",
+                    hint,
+                );
+                continue;
+            }
+            let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
+            let names = [nic.name.clone(), mac];
+            for name in names.into_iter().flatten() {
+                let key = (name.clone(), vlan);
+                if let Some(first) = seen.insert(key, field.clone()) {
+                    problems.add(
+                        Code::DuplicateNic,
+                        field.clone(),
+                        format!("{name} is {first} already"),
+                        "name each NIC once; with a vlan_id of its own a network may share it",
+                    );
+                    break;
+                }
+            }
+        }
+    };
+    // 1 is the VLAN of untagged frames.
+    let tag = |vlan: Option<u32>| vlan.filter(|v| *v > 1).unwrap_or(0);
+    note(
+        "install.management_interface",
+        &management.interfaces,
+        tag(management.vlan_id),
+    );
+    for (name, link) in &install.networks {
+        let field = format!("install.networks.{name}");
+        note(&field, &link.interfaces, tag(link.vlan_id));
+    }
+}
+
+/// What a further network needs.
+pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
+    for (name, link) in &answers.install.networks {
+        let field = format!("install.networks.{name}");
+        if let Err(wrong) = formats::interface_name(name) {
+            problems.add(Code::BadValue, field.clone(), wrong.message, wrong.hint);
+        }
+        if ["mgmt-br", "mgmt-bo"].contains(&name.as_str()) {
+            let message = "the management network has this name";
+            problems.add(Code::DuplicateValue, field.clone(), message, "another name");
+        }
+        if link.interfaces.is_empty() {
+            let hint = "a list of NICs: name or hw_addr";
+            problems.add(
+                Code::Missing,
+                format!("{field}.interfaces"),
+                "missing",
+                hint,
+            );
+        }
+        if link.method != Some(Method::Static) {
+            continue;
+        }
+        for (key, value) in [("ip", &link.ip), ("subnet_mask", &link.subnet_mask)] {
+            if value.is_none() {
+                let hint = "method static needs ip and subnet_mask";
+                problems.add(Code::Missing, format!("{field}.{key}"), "missing", hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The networks of pods, services and nodes.
+
+use ipnet::IpNet;
+
+use super::super::answers::{Answers, InstallMode};
+use super::super::formats;
+use super::super::problem::{Code, Problems};
+use super::{CLUSTER_DNS, POD_CIDR, SERVICE_CIDR, around, cidr_or, management_network};
+
+const POD_FIELD: &str = "install.cluster_pod_cidr";
+const SERVICE_FIELD: &str = "install.cluster_service_cidr";
+
+/// An address must mean one thing: a pod, a service or a machine.
+pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    if install.mode == Some(InstallMode::Install) {
+        return;
+    }
+    let pods = cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR);
+    let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
+    let management = management_network(answers).map(|(_, subnet)| subnet);
+    let mut named: Vec<(String, Option<IpNet>)> = vec![
+        ("the management network".into(), management),
+        ("the service network".into(), services),
+    ];
+    for (name, link) in &install.networks {
+        let ip = super::ipv4(link.ip.as_ref());
+        let mask = link
+            .subnet_mask
+            .as_deref()
+            .and_then(|m| formats::subnet_mask(m).ok());
+        let subnet = ip.zip(mask).and_then(|(ip, mask)| around(ip.into(), mask));
+        named.push((format!("the network {name}"), subnet));
+    }
+    let mut compare = |field: &str, ours: Option<IpNet>, named: &[(String, Option<IpNet>)]| {
+        for (name, theirs) in named {
+            if let (Some(ours), Some(theirs)) = (ours, theirs)
+                && overlap(&ours, theirs)
+            {
+                problems.add(
+                    Code::NetworksOverlap,
+                    field,
+                    format!("{ours} overlaps {name}, {theirs}"),
+                    "networks of pods, services and machines must be apart",
+                );
+            }
+        }
+    };
+    compare(POD_FIELD, pods, &named);
+    named.retain(|(name, _)| name != "the service network");
+    compare(SERVICE_FIELD, services, &named);
+}
+
+/// Whether two networks have an address in common.
+fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// The cluster's DNS is a service, but not the first one, which is the API.
+pub fn dns_is_a_service(answers: &Answers, problems: &mut Problems) {
+    const FIELD: &str = "install.cluster_dns";
+    let install = &answers.install;
+    if install.mode == Some(InstallMode::Install) {
+        return;
+    }
+    let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
+    let text = install.cluster_dns.as_deref().unwrap_or(CLUSTER_DNS);
+    let (Some(services), Ok(dns)) = (services, text.parse::<std::net::IpAddr>()) else {
+        return;
+    };
+    if !services.contains(&dns) {
+        problems.add(
+            Code::DnsOutside,
+            FIELD,
+            format!("{dns} is not in the service network {services}"),
+            "usually its tenth address",
+        );
+    } else if services.hosts().next() == Some(dns) || services.network() == dns {
+        problems.add(
+            Code::DnsOutside,
+            FIELD,
+            format!("{dns} is taken: it is the network's own address or that of the API"),
+            "usually the tenth address of the service network",
+        );
+    }
+}

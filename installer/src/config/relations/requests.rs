@@ -1,0 +1,38 @@
+//! Requests that an install makes: webhooks and the config at a URL.
+
+use super::super::answers::Answers;
+use super::super::problem::{Code, Problems};
+
+/// What a request needs, and secrets that would travel in clear.
+pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
+    for (i, hook) in answers.install.webhooks.iter().enumerate() {
+        let field = |key: &str| format!("install.webhooks[{i}].{key}");
+        if hook.event.is_none() {
+            let hint = "STARTED, SUCCEEDED or FAILED";
+            problems.add(Code::Missing, field("event"), "missing", hint);
+        }
+        let Some(url) = &hook.url else {
+            problems.add(Code::Missing, field("url"), "missing", "the URL to call");
+            continue;
+        };
+        let clear = url.starts_with("http://") || hook.insecure == Some(true);
+        if clear && hook.basic_auth.password.is_some() {
+            problems.add(
+                Code::Insecure,
+                field("basic_auth"),
+                "the password could be read on its way",
+                "https:// with a certificate that is checked",
+            );
+        }
+    }
+    let install = &answers.install;
+    let url = install.config_url.as_deref().unwrap_or_default();
+    if url.starts_with("http://") && !install.config_headers.is_empty() {
+        problems.add(
+            Code::Insecure,
+            "install.config_url",
+            "install.config_headers could be read on their way",
+            "https://",
+        );
+    }
+}

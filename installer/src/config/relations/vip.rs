@@ -1,0 +1,105 @@
+//! The virtual IP of the cluster.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::super::answers::{Answers, InstallMode, VipMode};
+use super::super::formats;
+use super::super::problem::{Code, Problems};
+use super::{ipv4, management_network};
+
+/// What each way to find the virtual IP needs.
+pub fn vip_is_complete(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    if install.mode != Some(InstallMode::Create) {
+        return;
+    }
+    let has_mac = install.vip_hw_addr.is_some();
+    match (install.vip_mode, &install.vip) {
+        (Some(VipMode::Dhcp), _) if !has_mac => problems.add(
+            Code::Missing,
+            "install.vip_hw_addr",
+            "missing",
+            "vip_mode dhcp asks for the address with this MAC",
+        ),
+        (Some(VipMode::Static), None) => problems.add(
+            Code::Missing,
+            "install.vip",
+            "missing",
+            "vip_mode static needs the address",
+        ),
+        (None, None) => problems.add(
+            Code::NoVip,
+            "install.vip",
+            "missing; nodes could join only at this node's own address, and not while it is down",
+            "a free address of the management network",
+        ),
+        (None | Some(VipMode::Static), Some(_)) if has_mac => problems.add(
+            Code::MethodIgnored,
+            "install.vip_hw_addr",
+            "does nothing with vip_mode static",
+            "leave it out, or set vip_mode: dhcp",
+        ),
+        _ => {}
+    }
+}
+
+/// Nobody else may have the virtual IP, and the node's neighbours must reach it.
+pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
+    const FIELD: &str = "install.vip";
+    let Some(vip) = ipv4(answers.install.vip.as_ref()) else {
+        return;
+    };
+    let management = &answers.install.management_interface;
+    let own = management_network(answers);
+    let dns = answers.os.dns_nameservers.iter();
+    let mut others: Vec<(&str, IpAddr)> = dns
+        .filter_map(|d| d.trim().parse().ok())
+        .map(|d| ("a DNS server's", d))
+        .collect();
+    others.extend(own.map(|(ip, _)| ("the node's own", ip.into())));
+    others.extend(ipv4(management.gateway.as_ref()).map(|g| ("the gateway's", g.into())));
+    if let Some((whose, _)) = others.iter().find(|(_, a)| *a == IpAddr::V4(vip)) {
+        problems.add(
+            Code::VipIsNode,
+            FIELD,
+            format!("{vip} is {whose} address"),
+            "a free address of the management network",
+        );
+        return;
+    }
+    if let Some((_, subnet)) = own.filter(|(_, s)| !s.contains(&IpAddr::V4(vip))) {
+        problems.add(
+            Code::VipOutside,
+            FIELD,
+            format!("{vip} is not in the management network {subnet}"),
+            "clients elsewhere reach it only if a router knows the way",
+        );
+    }
+    pools_leave_it(answers, vip, problems);
+}
+
+/// Addresses for services must not hold those of the cluster and the node.
+fn pools_leave_it(answers: &Answers, vip: Ipv4Addr, problems: &mut Problems) {
+    let own = management_network(answers).map(|(ip, _)| ip);
+    for (namespace, pools) in &answers.cluster.ip_pools {
+        for (i, text) in pools.iter().enumerate() {
+            let ends = formats::pool(text);
+            let inside = |address: Ipv4Addr| {
+                let address = IpAddr::V4(address);
+                ends.as_ref()
+                    .is_ok_and(|(a, b)| (*a..=*b).contains(&address))
+            };
+            let taken = [(Some(vip), "install.vip"), (own, "the node's address")];
+            for (address, name) in taken {
+                if let Some(address) = address.filter(|a| inside(*a)) {
+                    problems.add(
+                        Code::SameAddress,
+                        format!("cluster.ip_pools.{namespace}[{i}]"),
+                        format!("holds {address}, which is {name}"),
+                        "leave it out of the pool",
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The config of a node after every rule and default: what is planned and rendered.
+//!
+//! In: nothing; [`super::resolve`] makes it. Out: [`Config`]. `Debug` shows no secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::answers::DeviceChoice;
+use super::secret::Secret;
+
+/// A resolved configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What the node does in a cluster.
+    pub mode: Mode,
+    /// The operating system.
+    pub os: Os,
+    /// The management network.
+    pub management: Management,
+    /// The disks.
+    pub storage: Storage,
+    /// Power off after the install instead of rebooting.
+    pub poweroff: bool,
+    /// Install without a person.
+    pub automatic: bool,
+}
+
+/// What the node does in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Starts a new cluster.
+    Create {
+        /// Secret that other nodes join with.
+        token: Secret,
+    },
+    /// Joins one.
+    Join {
+        /// URL of the cluster.
+        server_url: String,
+        /// The cluster's secret.
+        token: Secret,
+    },
+    /// Only lays down the OS; configured later.
+    InstallOnly,
+}
+
+/// `os:`, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Os {
+    /// Name of the node; `None` means one made from the machine id.
+    pub hostname: Option<String>,
+    /// OpenSSH public keys of the user `rancher`.
+    pub ssh_authorized_keys: Vec<String>,
+    /// The user's password as a crypt(3) hash, or in clear until it is stored.
+    pub password: Option<Secret>,
+    /// DNS servers.
+    pub dns: Vec<IpAddr>,
+    /// NTP servers.
+    pub ntp: Vec<String>,
+    /// Kernel modules.
+    pub modules: Vec<String>,
+    /// Kernel settings, in order of their names.
+    pub sysctls: BTreeMap<String, String>,
+    /// Files to write at boot.
+    pub files: Vec<FileToWrite>,
+    /// Folders kept on VAR besides the standard ones.
+    pub persistent_paths: Vec<String>,
+    /// Added to the kernel's command line.
+    pub kernel_arguments: Vec<String>,
+    /// Console of the node, such as `ttyS0,115200n8`; `None` means those of the installer.
+    pub tty: Option<String>,
+}
+
+/// One file of `os.write_files`, decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileToWrite {
+    /// Absolute path.
+    pub path: String,
+    /// The bytes.
+    pub content: Vec<u8>,
+    /// Owner as `user` and group.
+    pub owner: (String, String),
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl fmt::Debug for FileToWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "FileToWrite({}, {} bytes)",
+            self.path,
+            self.content.len()
+        )
+    }
+}
+
+/// The management network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Management {
+    /// Which NICs; empty means every wired one.
+    pub nics: Vec<NicSelector>,
+    /// How it gets an IPv4 address.
+    pub ipv4: Ipv4Method,
+    /// MTU, when not the default.
+    pub mtu: Option<u32>,
+}
+
+/// A NIC by one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NicSelector {
+    /// Interface name, such as `ens3`.
+    Name(String),
+    /// MAC address in lower case with colons.
+    Mac(String),
+}
+
+/// How an interface gets its IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ipv4Method {
+    /// From a DHCP server.
+    Dhcp,
+    /// A fixed address.
+    Static(Ipv4Static),
+    /// None.
+    None,
+}
+
+/// A fixed IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ipv4Static {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Length of the network prefix, 1 to 32.
+    pub prefix: u8,
+    /// Default route.
+    pub gateway: Ipv4Addr,
+}
+
+/// The disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The disk to install on.
+    pub device: Option<DeviceChoice>,
+    /// A second disk, other than the install disk, for the data of virtual machines.
+    pub data_disk: Option<DeviceChoice>,
+    /// Sizes of partitions.
+    pub sizes: Sizes,
+}
+
+/// Sizes that the config decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Size of VAR in bytes.
+    pub var: u64,
+}

@@ -1,0 +1,192 @@
+//! What a config can be wrapped in, and what is no config at all.
+//!
+//! In: the bytes of a source, then its tree. Out: the text, or what the bytes are instead; and
+//! the tree without the `harvester:` or `harrow:` that some user data has around it. Lines
+//! `#cloud-config` and `#!cloud-config` are comments in YAML and need nothing.
+
+use std::borrow::Cow;
+
+use super::packed;
+use super::problem::Code;
+use super::tree::Node;
+use super::yaml::LIMIT;
+
+/// Why bytes are not a config.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of problem.
+    pub code: Code,
+    /// The line, when it matters.
+    pub line: u32,
+    /// What they are.
+    pub message: String,
+    /// What would be right.
+    pub hint: String,
+}
+
+fn refusal(code: Code, message: impl Into<String>, hint: &'static str) -> Refusal {
+    Refusal {
+        code,
+        line: 0,
+        message: message.into(),
+        hint: hint.to_owned(),
+    }
+}
+
+const AS_UTF8: &str = "save it as plain text in UTF-8";
+
+/// First lines of user-data that is for others (cloud-init's documentation, "User-data formats").
+const OTHERS: [(&str, &str); 11] = [
+    ("#!ipxe", "an iPXE script"),
+    ("#!", "a script"),
+    ("#cloud-boothook", "a boot hook of cloud-init"),
+    ("#cloud-config-archive", "an archive of cloud-init"),
+    ("#cloud-config-jsonp", "a patch for cloud-init"),
+    ("#include", "a list of URLs for cloud-init"),
+    ("#part-handler", "a part handler of cloud-init"),
+    ("#upstart-job", "a job of upstart"),
+    ("## template:", "a template of cloud-init"),
+    ("<powershell>", "a script for Windows"),
+    ("{\"ignition\"", "a config of Ignition"),
+];
+
+/// The text of a source, unpacked and without a byte order mark.
+pub fn text_of(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+    check_size(bytes)?;
+    match packed::unpack(bytes) {
+        Err(wrong) => Err(Refusal {
+            code: Code::NotAConfig,
+            line: 0,
+            message: format!("is no config: {}", wrong.message),
+            hint: wrong.hint,
+        }),
+        Ok(Cow::Borrowed(bytes)) => text_inside(bytes).map(Cow::Borrowed),
+        Ok(Cow::Owned(bytes)) => {
+            check_size(&bytes)?;
+            text_inside(&bytes).map(|text| Cow::Owned(text.to_owned()))
+        }
+    }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.len() > LIMIT {
+        let message = "is larger than 1 MiB, which no config is";
+        return Err(refusal(Code::TooLarge, message, "is this the right file?"));
+    }
+    Ok(())
+}
+
+fn text_inside(bytes: &[u8]) -> Result<&str, Refusal> {
+    for (mark, name) in [
+        (&[0xff, 0xfe][..], "text in UTF-16 (little endian)"),
+        (&[0xfe, 0xff], "text in UTF-16 (big endian)"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd"),
+        (b"PK\x03\x04", "a zip file"),
+        (b"\x7fELF", "a program"),
+    ] {
+        if bytes.starts_with(mark) {
+            return Err(refusal(Code::NotText, format!("is {name}"), AS_UTF8));
+        }
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let line = line_of(bytes, e.valid_up_to());
+        Refusal {
+            line,
+            ..refusal(Code::NotText, "is not text in UTF-8", AS_UTF8)
+        }
+    })?;
+    if let Some(at) = bytes.iter().position(|b| *b == 0) {
+        let line = line_of(bytes, at);
+        let message = "has a byte 0, so it is not text in UTF-8";
+        return Err(Refusal {
+            line,
+            ..refusal(Code::NotText, message, AS_UTF8)
+        });
+    }
+    let start = text.trim_start();
+    let cloud_config = start.starts_with("#!cloud-config");
+    for (line, name) in OTHERS.iter().filter(|_| !cloud_config) {
+        if start.starts_with(line) {
+            return Err(refusal(
+                Code::NotAConfig,
+                format!("is {name}, not a config"),
+                "give the config itself, as YAML; a first line #cloud-config is fine",
+            ));
+        }
+    }
+    if start.starts_with('<') {
+        return Err(refusal(
+            Code::Html,
+            "is an HTML or XML page, not YAML",
+            "a server's error page, or the page about the file? give the URL of the file itself",
+        ));
+    }
+    Ok(text)
+}
+
+fn line_of(bytes: &[u8], at: usize) -> u32 {
+    let lines = bytes.iter().take(at).filter(|b| **b == b'\n').count();
+    u32::try_from(lines + 1).unwrap_or(u32::MAX)
+}
+
+/// Takes a lone `harvester:` or `harrow:` from around a config.
+pub fn unwrap(node: Node) -> Node {
+    match node.entries() {
+        [only] if matches!(only.key.as_str(), "harvester" | "harrow") => {
+            if only.node.entries().is_empty() {
+                return node;
+            }
+            only.node.clone()
+        }
+        _ => node,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_formats_are_named() {
+        for (bytes, code, word) in [
+            (&b"\xff\xfea\0"[..], Code::NotText, "UTF-16"),
+            (b"\xfe\xff\0a", Code::NotText, "UTF-16"),
+            (b"\x1f\x8b\x08", Code::NotAConfig, "gzip"),
+            (b"#!ipxe\nboot", Code::NotAConfig, "iPXE"),
+            (b"{\"ignition\":{}}", Code::NotAConfig, "Ignition"),
+            (
+                b"## template: jinja\n#cloud-config\n",
+                Code::NotAConfig,
+                "template",
+            ),
+            (b"a: \xc3\x28", Code::NotText, "UTF-8"),
+            (b"a: b\0", Code::NotText, "byte 0"),
+            (b"\n <!DOCTYPE html>", Code::Html, "HTML"),
+            (b"#!/bin/sh\n", Code::NotAConfig, "script"),
+            (
+                b"Content-Type: multipart/mixed; boundary=x\n",
+                Code::NotAConfig,
+                "MIME",
+            ),
+            (b"#cloud-config-archive\n- a", Code::NotAConfig, "archive"),
+        ] {
+            let refusal = text_of(bytes).unwrap_err();
+            assert_eq!(refusal.code, code);
+            assert!(refusal.message.contains(word), "{refusal:?}");
+        }
+        assert_eq!(text_of(b"a: 1\nb: \xff\n").unwrap_err().line, 2);
+    }
+
+    #[test]
+    fn wrapped_configs_are_read() {
+        assert_eq!(text_of(b"\xef\xbb\xbfa: 1"), Ok("a: 1".into()));
+        assert!(text_of(b"#!cloud-config\na: 1").is_ok());
+        assert_eq!(
+            text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap(),
+            "#cloud-config\na: 1"
+        );
+        let (tree, _) = super::super::yaml::parse(b"harvester: {os: {}}\n", &"x".into());
+        assert!(tree.unwrap().get("os").is_some());
+    }
+}

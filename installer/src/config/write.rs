@@ -1,0 +1,161 @@
+//! A tree as YAML, in the order in which it was written.
+//!
+//! In: a [`Node`]. Out: text that reads as the same tree. Comments are not kept: the tree does
+//! not have them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::problem::{Problem, Problems};
+use super::schema;
+use super::spelling;
+use super::tree::{Node, Scalar, Style, Value};
+use super::yaml;
+
+/// A config with today's spelling of its keys; what could not be read is said.
+pub fn convert(bytes: &[u8], name: &str) -> Result<(String, Problems), Problems> {
+    let source: Arc<str> = name.into();
+    let (tree, mut problems) = yaml::parse(bytes, &source);
+    let Some(tree) = tree else {
+        return Err(Problems(problems));
+    };
+    let tree = spelling::canonical(tree, schema::shape(), &mut problems);
+    let unreadable = |p: &Problem| p.code.severity() == super::codes::Severity::Error;
+    if problems.iter().any(unreadable) {
+        return Err(Problems(problems));
+    }
+    Ok((to_yaml(&tree), Problems(problems)))
+}
+
+/// The tree as YAML.
+pub fn to_yaml(tree: &Node) -> String {
+    let mut text = String::new();
+    write_node(tree, 0, "", &mut text);
+    text
+}
+
+/// A scalar as it can stand behind a key.
+pub fn scalar_text(scalar: &Scalar) -> String {
+    let text = &scalar.text;
+    match scalar.style {
+        // Bare text was read bare, so it is read so again unless it went over lines.
+        Style::Plain if !text.contains('\n') => text.clone(),
+        Style::Binary => format!("!!binary {}", quoted(text)),
+        _ => quoted(text),
+    }
+}
+
+/// In double quotes, as JSON has it, which is YAML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn key_text(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let starts_well = key.starts_with(|c: char| c.is_ascii_alphabetic());
+    let word = matches!(
+        key.to_ascii_lowercase().as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
+    if starts_well && key.chars().all(bare) && !word {
+        key.to_owned()
+    } else {
+        quoted(key)
+    }
+}
+
+/// Whether a text can be a block: nothing that a block would change.
+fn is_block(scalar: &Scalar) -> bool {
+    let text = &scalar.text;
+    scalar.style == Style::Quoted
+        && text.contains('\n')
+        && text.ends_with('\n')
+        && !text.ends_with("\n\n")
+        && !text.starts_with([' ', '\n', '\t'])
+        && text
+            .chars()
+            .all(|c| c == '\n' || c == '\t' || !c.is_control())
+}
+
+fn write_value(node: &Node, depth: usize, text: &mut String) {
+    // Writing to a String can't fail.
+    match &node.value {
+        Value::Null => text.push('\n'),
+        Value::Scalar(scalar) if is_block(scalar) => {
+            text.push_str(" |\n");
+            for line in scalar.text.lines() {
+                let indent = if line.is_empty() {
+                    ""
+                } else {
+                    &"  ".repeat(depth)
+                };
+                let _ = writeln!(text, "{indent}{line}");
+            }
+        }
+        Value::Scalar(scalar) => {
+            let _ = writeln!(text, " {}", scalar_text(scalar));
+        }
+        Value::Seq(items) if items.is_empty() => text.push_str(" []\n"),
+        Value::Map(entries) if entries.is_empty() => text.push_str(" {}\n"),
+        Value::Seq(_) | Value::Map(_) => {
+            text.push('\n');
+            write_node(node, depth, "", text);
+        }
+    }
+}
+
+fn write_node(node: &Node, depth: usize, lead: &str, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    let mut lead = lead.to_owned();
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                text.push_str(if lead.is_empty() { &indent } else { &lead });
+                lead.clear();
+                text.push_str(&key_text(&entry.key));
+                text.push(':');
+                write_value(&entry.node, depth + 1, text);
+            }
+        }
+        Value::Seq(items) => {
+            for item in items {
+                let start = format!("{indent}- ");
+                match &item.value {
+                    Value::Map(entries) if !entries.is_empty() => {
+                        write_node(item, depth + 1, &start, text);
+                    }
+                    _ => {
+                        let _ = write!(text, "{indent}-");
+                        write_value(item, depth + 1, text);
+                    }
+                }
+            }
+        }
+        Value::Null | Value::Scalar(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_converted_says_the_same_with_todays_keys() {
+        let old = "serverUrl: https://10.0.0.5:443\nos:\n  sshAuthorizedKeys: ['a b']\n  \
+                   sysctls: {kernel.printk: 4 4 1 7, \"on\": \"1\"}\n  writeFiles:\n  - path: /etc/x\n    \
+                   permissions: 0644\n    content: |\n      one\n\n       two\n  - {content: \"a\\nb\", path: '/y'}\n\
+                   install:\n  networks: {harvester-mgmt: {interface: [{hwAddr: 52:54:00:12:34:56}]}}\n  silent:\n";
+        let (new, problems) = convert(old.as_bytes(), "old").unwrap();
+        assert_eq!(problems.0, []);
+        assert_eq!(
+            new,
+            "server_url: https://10.0.0.5:443\nos:\n  ssh_authorized_keys:\n    - \"a b\"\n  sysctls:\n    \
+             kernel.printk: 4 4 1 7\n    \"on\": \"1\"\n  write_files:\n    - path: /etc/x\n      \
+             permissions: 0644\n      content: |\n        one\n\n         two\n    - content: \"a\\nb\"\n      \
+             path: \"/y\"\ninstall:\n  networks: {}\n  silent:\n  management_interface:\n    interfaces:\n      \
+             - hw_addr: 52:54:00:12:34:56\n"
+        );
+        let (again, _) = convert(new.as_bytes(), "new").unwrap();
+        assert_eq!(again, new);
+    }
+}

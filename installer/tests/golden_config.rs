@@ -1,0 +1,190 @@
+//! Golden folders: the configs of every `tests/golden/config/<case>` have exactly the problems
+//! of its `expected.txt`. Several configs are the nodes of one cluster; `facts.json`, when it
+//! is there, is the machine. Cases that begin with `good-` have no errors, all others have.
+//!
+//! `make bless` rewrites the expectations, and docs/config.md; the diff is then what a reviewer
+//! looks at.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use harrow::config::{
+    self, Checked, Code, Look, Problems, Source, SourceKind, check_fleet, check_machine,
+    check_sources, render_text,
+};
+
+/// Stands in the cases wherever a value is secret.
+const SECRET: &str = "golden-secret";
+
+/// A whole crypt(3) hash.
+const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
+
+/// Compares with the file, or rewrites it when `BLESS` is set.
+#[allow(clippy::disallowed_methods)] // a test's own switch
+fn check(path: &Path, actual: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{} differs (`make bless` rewrites it); this is what came out:\n{actual}",
+        path.display()
+    );
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found
+}
+
+fn nodes_of(case: &Path) -> Vec<Checked> {
+    let is_config = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml");
+    let read = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let bytes = fs::read(path).unwrap();
+        check_sources(&[Source::yaml(SourceKind::File, &name, bytes)])
+    };
+    let files = entries(case).into_iter().filter(is_config);
+    let mut nodes: Vec<Checked> = files.map(read).collect();
+    if let Ok(facts) = fs::read(case.join("facts.json")) {
+        let facts = serde_json::from_slice(&facts).unwrap();
+        for node in &mut nodes {
+            node.add(check_machine(&node.answers, &facts));
+        }
+    }
+    nodes
+}
+
+#[test]
+fn configs_have_exactly_their_problems() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
+    let cases: Vec<PathBuf> = entries(&golden)
+        .into_iter()
+        .filter(|p| p.is_dir())
+        .collect();
+    assert!(cases.len() >= 60, "the golden folder is incomplete");
+    let mut seen: Vec<Code> = Vec::new();
+    for case in &cases {
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let nodes = nodes_of(case);
+        assert!(!nodes.is_empty(), "{name} has no config");
+        let mut problems = Problems(check_fleet(&nodes).0);
+        for node in &nodes {
+            problems.0.extend(node.problems.0.clone());
+            let shown = render_text(node);
+            assert!(!shown.contains(SECRET), "{name} shows a secret:\n{shown}");
+            let debug = format!("{:?} {:?}", node.answers, node.config);
+            assert!(!debug.contains(SECRET), "{name} debugs a secret: {debug}");
+        }
+        if let ([node], true) = (nodes.as_slice(), name.starts_with("good-")) {
+            stored_says_the_same(node);
+        }
+        problems.sort();
+        seen.extend(problems.0.iter().map(|p| p.code));
+        let text = problems.render(Look::Plain);
+        assert!(!text.contains(SECRET), "{name} has a secret:\n{text}");
+        assert_eq!(
+            problems.has_errors(),
+            !name.starts_with("good-"),
+            "{name}:\n{text}"
+        );
+        check(&case.join("expected.txt"), &text);
+    }
+    assert!(!seen.contains(&Code::Bug));
+}
+
+/// What is stored on a node is read back as what was said, but for the password.
+fn stored_says_the_same(node: &Checked) {
+    let stored = node.answers.to_node_yaml([7; 12]).unwrap();
+    let again = check_sources(&[Source::yaml(SourceKind::Oem, "stored", stored.clone())]);
+    assert!(!again.problems.has_errors(), "{}\n{stored}", again.problems);
+    let mut answers = again.answers;
+    answers.os.password.clone_from(&node.answers.os.password);
+    assert_eq!(answers, node.answers);
+}
+
+/// What a hostile source may cost.
+#[test]
+fn large_nonsense_is_refused_quickly() {
+    let many_keys: String = (0..15_000).map(|i| format!("k{i}: 1\n")).collect();
+    let many_sysctls: String = (0..15_000).map(|i| format!("  '..{i}': 1\n")).collect();
+    for text in [
+        many_keys.clone(),
+        format!("os:\n  sysctls:\n{}", many_sysctls.replace("  '", "    '")),
+        "[".repeat(1 << 20),
+        "{a: ".repeat(200_000),
+        "- ".repeat(500_000),
+        "? ".repeat(500_000),
+        "&a ".repeat(300_000),
+        "a: &a [*a, *a]\n".repeat(60_000),
+        format!("a: \"{}\"", "\\u0041".repeat(150_000)),
+        format!("{}: 1", "k".repeat(1_000_000)),
+        "#".repeat(1 << 20),
+        "a: |\n".to_owned() + &" x\n".repeat(300_000),
+    ] {
+        let started = std::time::Instant::now();
+        let checked = check_sources(&[
+            Source::yaml(SourceKind::Oem, "weak", many_keys.as_str()),
+            Source::yaml(SourceKind::File, "strong", text.as_str()),
+        ]);
+        assert!(checked.problems.has_errors());
+        let start: String = text.chars().take(20).collect();
+        eprintln!("{start:?}: {:?}", started.elapsed());
+        assert!(
+            started.elapsed().as_secs() < 20,
+            "{start:?}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn the_documentation_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    check(&path, &config::render_docs());
+}
+
+/// The goal is 2 s for a build with optimisations (`make bench` measures it); what this test
+/// would see is work that grows with the square of the number of nodes.
+#[test]
+fn a_thousand_nodes_are_one_cluster() {
+    let started = std::time::Instant::now();
+    let nodes: Vec<Checked> = (0..1000).map(node_of_many).collect();
+    let problems = check_fleet(&nodes);
+    assert_eq!(problems.0, []);
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    eprintln!("a thousand configs: {:?}", started.elapsed());
+}
+
+fn node_of_many(i: usize) -> Checked {
+    let (head, mode) = if i == 0 {
+        ("", "create\n  vip: 10.0.0.5")
+    } else {
+        ("server_url: https://10.0.0.5:443\n", "join\n  role: worker")
+    };
+    let mode = if i == 1 || i == 2 { "join" } else { mode };
+    let text = format!(
+        "{head}token: {SECRET}\nos:\n  hostname: node-{i}\n  password: {HASH}\n  dns_nameservers: [10.0.0.2]\n  \
+         ntp_servers: [10.0.0.3]\n  sysctls: {{vm.swappiness: 1, kernel.printk: 4 4 1 7}}\n  write_files:\n    \
+         - {{path: /etc/motd, content: hello, permissions: '0644'}}\ninstall:\n  mode: {mode}\n  device: /dev/sda\n  \
+         management_interface:\n    interfaces: [{{hw_addr: '52:54:00:00:{:02x}:{:02x}'}}]\n    method: static\n    \
+         ip: 10.0.{}.{}\n    subnet_mask: 255.255.0.0\n    gateway: 10.0.0.1\n",
+        i / 256,
+        i % 256,
+        10 + i / 250,
+        1 + i % 250,
+    );
+    check_sources(&[Source::yaml(
+        SourceKind::File,
+        &format!("node-{i}.yaml"),
+        text,
+    )])
+}
