@@ -111,6 +111,8 @@ pub fn render_arguments(menu: &BootMenu) -> String {
         format!("harrow.boot.data=PARTUUID={}", slot.data_guid),
         "systemd.gpt_auto=0".into(),
         "loglevel=4".into(),
+        // Hundreds of lines would take seconds on a serial console.
+        "systemd.show_status=error".into(),
         format!("lsm={LSM}"),
         "panic=30".into(),
     ];
