@@ -13,6 +13,8 @@ const BASE: usize = 384 << 10;
 /// Runs `read` on `input`; panics when it takes more memory at once than 100 times the input
 /// and a fixed base. Hangs are the fuzzer's to find (`-timeout`).
 pub fn limited<T>(input: &[u8], read: impl FnOnce() -> T) -> T {
+    // The schema is read once in a process, whatever the input.
+    harrow::config::schema::shape();
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let result = read();
