@@ -19,8 +19,10 @@ const BOOT: Duration = Duration::from_secs(600);
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(180);
 
+/// An array of one disk, by way of sysfs (Documentation/admin-guide/md.rst): the image has no mdadm.
+const ARRAY: &str = "modprobe raid1 && echo md127 >/sys/module/md_mod/parameters/new_array && cd /sys/block/md127/md && echo raid1 >level && echo 1 >raid_disks && echo 1048576 >component_size && cat /sys/class/block/vdd/dev >new_dev && echo 0 >dev-vdd/slot && echo active >array_state && grep -qvE ^inactive array_state && cd /";
 /// What is done to make a disk unusable, the device, the exit code, and the reason shown.
-const CASES: [(&str, &str, &str, &str); 6] = [
+const CASES: [(&str, &str, &str, &str); 7] = [
     (
         "mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt",
         "/dev/vda",
@@ -32,6 +34,12 @@ const CASES: [(&str, &str, &str, &str); 6] = [
         "/dev/vdb",
         "22",
         "vdb is part of the LVM volume vg-data",
+    ),
+    (
+        ARRAY,
+        "/dev/vdd",
+        "22",
+        "vdd is part of the raid1 array md127",
     ),
     ("true", "/dev/vdc", "21", "the disk has 10 GiB"),
     (
@@ -55,10 +63,12 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     let mounted = stage.create_disk("mounted.img", DISK_SIZE)?;
     let lvm = stage.create_disk("lvm.img", DISK_SIZE)?;
     let small = stage.create_disk("small.img", SMALL_SIZE)?;
+    let array = stage.create_disk("array.img", DISK_SIZE)?;
     let machine = Machine::new("refusals", Firmware::Bios)
         .drive(Drive::virtio(&mounted, "MOUNTED"))
         .drive(Drive::virtio(&lvm, "LVM"))
         .drive(Drive::virtio(&small, "SMALL"))
+        .drive(Drive::virtio(&array, "ARRAY"))
         .drive(Drive::cd(&iso));
     let vm = stage.power_on(&machine)?;
     boot_with(&vm.console, "systemd.mask=harrow-install.service")?;
