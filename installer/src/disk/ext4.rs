@@ -6,11 +6,12 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
+use std::ops::Range;
 
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
+use super::block::{Block, path_of};
 use super::layout::{Partition, Role};
 use crate::failure::{Failure, Kind};
 use crate::sys::cmd::Cmd;
@@ -46,23 +47,29 @@ pub struct SmallFile {
 }
 
 /// Makes an empty file system in a partition of `target`, in place.
-pub fn make_in_place(target: &File, partition: &Partition, id: Uuid) -> anyhow::Result<()> {
+pub fn make_in_place(target: &dyn Block, partition: &Partition, id: Uuid) -> anyhow::Result<()> {
     // The kernel of the node finishes the tables and the journal in the background; without
     // this a large disk takes minutes.
     let extended = format!(
         "offset={},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard,hash_seed={id}",
         partition.start
     );
-    Cmd::new(MKE2FS)
-        .args(["-q", "-F", "-t", "ext4", "-b", "4096"])
-        .args(["-L", partition.role.label(), "-U", &id.to_string()])
-        .args(["-E", &extended])
-        .args(["-m", reserved_percent(partition.role)])
-        .arg(path_of(target))
-        .arg(format!("{}k", partition.size / 1024))
-        .run()
-        .with_context(|| format!("formatting {} as ext4", partition.role.name()))?;
-    Ok(())
+    target.lend(range_of(partition), &mut |disk| {
+        Cmd::new(MKE2FS)
+            .args(["-q", "-F", "-t", "ext4", "-b", "4096"])
+            .args(["-L", partition.role.label(), "-U", &id.to_string()])
+            .args(["-E", &extended])
+            .args(["-m", reserved_percent(partition.role)])
+            .arg(disk)
+            .arg(format!("{}k", partition.size / 1024))
+            .run()
+            .with_context(|| format!("formatting {} as ext4", partition.role.name()))?;
+        Ok(())
+    })
+}
+
+fn range_of(partition: &Partition) -> Range<u64> {
+    partition.start..partition.start + partition.size
 }
 
 /// Root's reserve: /var must stay usable when logs fill it; the others need none.
@@ -73,7 +80,7 @@ fn reserved_percent(role: Role) -> &'static str {
 /// Makes a file system in a partition of `target` that holds `files`, all owned by root. Their
 /// bytes, which may be secrets, go through memory alone.
 pub fn make_with_files(
-    target: &File,
+    target: &dyn Block,
     partition: &Partition,
     id: Uuid,
     files: &[SmallFile],
@@ -92,24 +99,20 @@ pub fn make_with_files(
         }
         sources.push(source);
     }
-    let output = Cmd::new(DEBUGFS)
-        .args(["-w", "-f", "-"])
-        .arg(format!("{}?offset={}", path_of(target), partition.start))
-        .input(requests)
-        .run()
-        .with_context(what)?;
-    // debugfs ends well whatever a request came to; after its greeting, stderr is for errors.
-    let complaint = output.stderr.lines().skip(1).find(|line| !line.is_empty());
-    match complaint {
-        Some(complaint) => bail!("{}: debugfs says: {complaint}", what()),
-        None => Ok(()),
-    }
-}
-
-/// A name for an open file that other programs can use as long as it is open: they get this very
-/// disk, whatever its names have come to mean since it was chosen.
-fn path_of(file: &File) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
+    target.lend(range_of(partition), &mut |disk| {
+        let output = Cmd::new(DEBUGFS)
+            .args(["-w", "-f", "-"])
+            .arg(format!("{disk}?offset={}", partition.start))
+            .input(requests.clone())
+            .run()
+            .with_context(what)?;
+        // debugfs ends well whatever a request came to; after its greeting, stderr is for errors.
+        let complaint = output.stderr.lines().skip(1).find(|line| !line.is_empty());
+        match complaint {
+            Some(complaint) => bail!("{}: debugfs says: {complaint}", what()),
+            None => Ok(()),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! systems and BIOS boot code as bytes on a target that is a block device or a plain file.
 
 pub mod bios;
+pub mod block;
 pub mod ext4;
 pub mod fat;
 pub mod fat_dots;

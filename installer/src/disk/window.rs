@@ -2,14 +2,14 @@
 //!
 //! In: a file, a range of bytes. Out: `Read + Write + Seek` that can't leave the range.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt as _;
+
+use super::block::Block;
 
 /// A range of bytes of a file, with a position of its own.
 #[derive(Debug, Clone)]
 pub struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn Block,
     start: u64,
     len: u64,
     at: u64,
@@ -18,7 +18,7 @@ pub struct Window<'a> {
 
 impl<'a> Window<'a> {
     /// The `len` bytes from `start` on.
-    pub fn new(file: &'a File, start: u64, len: u64) -> Self {
+    pub fn new(file: &'a dyn Block, start: u64, len: u64) -> Self {
         Self {
             file,
             start,
@@ -49,7 +49,7 @@ impl Read for Window<'_> {
         }
         let count = self
             .file
-            .read_at(&mut buffer[..room], self.start + self.at)?;
+            .read_bytes(&mut buffer[..room], self.start + self.at)?;
         self.at += count as u64;
         let left = self.budget.checked_sub(count as u64);
         self.budget =
@@ -67,9 +67,10 @@ impl Write for Window<'_> {
                 format!("the partition of {} bytes is full", self.len),
             ));
         }
-        let count = self.file.write_at(&bytes[..room], self.start + self.at)?;
-        self.at += count as u64;
-        Ok(count)
+        self.file
+            .write_bytes(&bytes[..room], self.start + self.at)?;
+        self.at += room as u64;
+        Ok(room)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,9 +4,7 @@
 //! also when a step fails. Until the last step the disk does not boot.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use super::event::Event;
 use super::grub;
 use super::plan::{Plan, Step};
 use super::report::{Entry, Outcome, Report};
+use crate::disk::block::Block;
 use crate::disk::ext4::{self, SmallFile};
 use crate::disk::fat::Fat;
 use crate::disk::layout::{ALIGN, Role, derive};
@@ -107,7 +106,7 @@ struct Run<'a> {
     plan: &'a Plan,
     inputs: &'a Inputs<'a>,
     events: &'a Sender<Event>,
-    target: Option<File>,
+    target: Option<Box<dyn Block>>,
     number: usize,
     report: Report,
 }
@@ -152,7 +151,7 @@ impl Run<'_> {
         match step {
             Step::CheckImage { .. } => self.check_image(),
             Step::OpenTarget => {
-                self.target = Some(self.plan.target.open()?);
+                self.target = Some(Box::new(self.plan.target.open()?));
                 self.inputs.half_made.store(true, Ordering::SeqCst);
                 Ok(())
             }
@@ -176,9 +175,9 @@ impl Run<'_> {
         self.events.send(event).ok();
     }
 
-    fn target(&self) -> anyhow::Result<&File> {
+    fn target(&self) -> anyhow::Result<&dyn Block> {
         self.target
-            .as_ref()
+            .as_deref()
             .context("the plan writes before it opens its target")
     }
 
@@ -231,8 +230,8 @@ impl Run<'_> {
     }
 
     fn zero(&self, start: u64, length: u64) -> anyhow::Result<()> {
-        let zeros = vec![0; usize::try_from(length)?];
-        self.write_at(&zeros, start)
+        let zeroed = self.target()?.zero(start..start + length);
+        zeroed.map_err(|e| self.write_failed(e))
     }
 
     fn make_unbootable(&self) -> anyhow::Result<()> {
@@ -243,12 +242,12 @@ impl Run<'_> {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> anyhow::Result<()> {
-        let written = self.target()?.write_all_at(bytes, at);
+        let written = self.target()?.write_bytes(bytes, at);
         written.map_err(|e| self.write_failed(e))
     }
 
     fn sync(&self) -> anyhow::Result<()> {
-        let synced = self.target()?.sync_all();
+        let synced = self.target()?.sync();
         synced.map_err(|e| self.write_failed(e))
     }
 

@@ -1,0 +1,102 @@
+//! What is written to while installing: an open disk or file.
+//!
+//! In: bytes and where they go. Out: bytes on the disk, or the error of the very write that
+//! failed. Everything that an install writes goes through [`Block`], so that a test can put
+//! something in between that fails after any write.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::FallocateFlags;
+
+/// Zeros are written in pieces of this size.
+const ZEROS: usize = 1 << 20;
+
+/// An open disk or file.
+pub trait Block: Send + Sync + fmt::Debug {
+    /// Reads up to `buffer.len()` bytes from `at` on; 0 means the end.
+    fn read_bytes(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` from `at` on.
+    fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Makes a range read as zeros.
+    fn zero(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Waits until everything that was written is on the disk.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Lets a program write inside `range`: `run` gets a name that means this very disk,
+    /// whatever its names have come to mean since it was opened.
+    fn lend(
+        &self,
+        range: Range<u64>,
+        run: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
+}
+
+impl Block for File {
+    fn read_bytes(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.read_at(buffer, at)
+    }
+
+    fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        // Disks and file systems that can do it by themselves are asked to; others get zeros.
+        let len = range.end.saturating_sub(range.start);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if len == 0 || rustix::fs::fallocate(self, flags, range.start, len).is_ok() {
+            return Ok(());
+        }
+        let zeros = vec![0; ZEROS];
+        let mut at = range.start;
+        while at < range.end {
+            let count = usize::try_from(range.end - at).unwrap_or(ZEROS).min(ZEROS);
+            self.write_all_at(&zeros[..count], at)?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn lend(
+        &self,
+        _range: Range<u64>,
+        run: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        run(&path_of(self))
+    }
+}
+
+/// A name for an open file that other programs can use as long as it is open.
+pub fn path_of(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_becomes_zero_and_its_neighbours_stay() {
+        let file = tempfile::tempfile().unwrap();
+        Block::write_bytes(&file, &[7; 3 << 20], 0).unwrap();
+        file.zero(5000..(2 << 20) + 1).unwrap();
+        let mut bytes = vec![1; 3 << 20];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes[..5000].iter().all(|b| *b == 7));
+        assert!(bytes[5000..(2 << 20) + 1].iter().all(|b| *b == 0));
+        assert!(bytes[(2 << 20) + 1..].iter().all(|b| *b == 7));
+        assert_eq!(file.metadata().unwrap().len(), 3 << 20);
+    }
+}
