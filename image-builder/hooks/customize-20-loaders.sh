@@ -20,10 +20,10 @@ modules="biosdisk part_gpt part_msdos normal configfile linux loadenv
     serial terminal terminfo search search_fs_uuid search_fs_file search_label
     boot chain loopback reboot halt all_video"
 
-# Of an installed disk: its files are on the ESP, which is the second partition.
+# Of an installed disk: its files are on the ESP, the second partition of a GPT or an MBR.
 # shellcheck disable=SC2086 # the list is split on purpose
 chroot "$root" grub-mkimage -O i386-pc -o /harrow-staging/core.img \
-    -p '(,gpt2)/EFI/debian' $modules fat ext2
+    -p '(,2)/EFI/debian' $modules fat ext2
 # Of the media, whether read as a CD or as a disk.
 # shellcheck disable=SC2086
 chroot "$root" grub-mkimage -O i386-pc-eltorito -o /harrow-staging/eltorito.img \

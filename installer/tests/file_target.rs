@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use common::{Place, harrow};
 use harrow::disk::layout::{Partition, Role};
+use harrow::disk::target::Target;
 use harrow::image::set::ImageSet;
 use harrow::install::engine::{Inputs, execute};
-use harrow::install::plan::Step;
 use harrow::install::report::{Outcome, Report};
 use harrow::install::run::{Options, prepare, read_config};
+use harrow::install::step::Step;
 use harrow::sys::cmd::Cmd;
 use harrow::sys::wait;
 
@@ -64,7 +65,7 @@ fn outside_programs_accept_it() {
         .unwrap()
         .text();
     assert!(said.contains("No problems found"), "{said}");
-    let layout = &report.plan.layout;
+    let layout = report.plan.layout().unwrap();
     for role in [Role::Oem, Role::Var, Role::Data] {
         let at = layout.of(role).unwrap().start;
         let place = format!("{}?offset={at}", place.disk().display());
@@ -109,7 +110,7 @@ fn the_node_gets_its_config_without_clear_passwords() {
     let report = installed(&place);
     let oem = extract(
         &place,
-        report.plan.layout.of(Role::Oem).unwrap(),
+        report.plan.layout().unwrap().of(Role::Oem).unwrap(),
         64 << 20,
         "oem",
     );
@@ -171,6 +172,8 @@ fn fail_at_the_last_step(place: &Place) -> (Report, anyhow::Result<()>, bool) {
         image: &ImageSet::open(&place.image()).unwrap(),
         config: b"os: {}".to_vec(),
         half_made: &AtomicBool::new(false),
+        open: &Target::open,
+        keep: &|_| (),
     };
     fs::write(place.image().join("boot.img"), [0; 440]).unwrap();
     let (report, result) = execute(&plan, &inputs, &std::sync::mpsc::channel().0);
@@ -238,7 +241,7 @@ fn an_interrupted_install_leaves_no_half_file() {
     let pause = Duration::from_millis(20);
     wait::until("the file system", limit, pause, || {
         let lines = fs::read_to_string(place.path("lines"))?;
-        Ok(lines.contains("[4/11] make").then_some(()))
+        Ok(lines.contains("] write the config").then_some(()))
     })
     .unwrap();
     assert!(place.disk().exists());

@@ -6,6 +6,7 @@
 use super::answers::{Answers, DeviceChoice, DiskRule, InterfaceAnswers, NodeRole, Pick};
 use super::formats;
 use super::problem::{Code, Problems};
+use super::resolve::data_place;
 use super::resolved::Sizes;
 use crate::disk::layout::{least_disk, show};
 use crate::facts::{Facts, MachineDisk};
@@ -176,7 +177,7 @@ fn check_install_disk(answers: &Answers, disk: &MachineDisk, problems: &mut Prob
         Some(text) => formats::size(text, 0).unwrap_or(0),
         None => 150 << 30,
     };
-    let needed = least_disk(Sizes { var });
+    let needed = least_disk(Sizes { var }, data_place(answers));
     if disk.disk.size < needed {
         problems.add(
             Code::DiskTooSmall,

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::answers::{
-    Answers, InstallMode, InterfaceAnswers, ManagementAnswers, Method, WriteFile,
+    Answers, DeviceChoice, InstallMode, InterfaceAnswers, ManagementAnswers, Method, NodeRole,
+    WriteFile,
 };
 use super::formats::{self, Wrong};
 use super::problem::{Code, Problems, Severity};
@@ -14,6 +15,7 @@ use super::resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
 };
 use super::secret::Secret;
+use crate::disk::layout::{DataPlace, TableKind};
 
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
@@ -84,17 +86,39 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
         management,
         storage: Storage {
             device: install.device.clone(),
-            data_disk: install.data_disk.clone().filter(|d| {
-                install.device.as_ref() != Some(d) && *d != super::DeviceChoice::Path(String::new())
-            }),
+            data_disk: other_disk(answers).cloned(),
             sizes: Sizes {
                 var: var.unwrap_or(150 * GIB),
+            },
+            data: data_place(answers),
+            table: if install.force_mbr == Some(true) {
+                TableKind::Mbr
+            } else {
+                TableKind::Gpt
             },
         },
         poweroff: install.poweroff.unwrap_or(false),
         automatic: install.automatic.unwrap_or(false),
     };
     (config, values.0)
+}
+
+/// The data disk, when it is another than the install disk. A witness keeps no volumes.
+fn other_disk(answers: &Answers) -> Option<&DeviceChoice> {
+    let install = &answers.install;
+    let said = install.data_disk.as_ref()?;
+    let none = *said == DeviceChoice::Path(String::new());
+    let same = install.device.as_ref() == Some(said);
+    (!none && !same && install.role != Some(NodeRole::Witness)).then_some(said)
+}
+
+/// Where Longhorn's data lies.
+pub fn data_place(answers: &Answers) -> DataPlace {
+    match other_disk(answers) {
+        Some(_) => DataPlace::OtherDisk,
+        None if answers.install.role == Some(NodeRole::Witness) => DataPlace::Nowhere,
+        None => DataPlace::Here,
+    }
 }
 
 fn build_mode(answers: &Answers) -> Mode {

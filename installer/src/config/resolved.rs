@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::answers::DeviceChoice;
 use super::secret::Secret;
+use crate::disk::layout::{DataPlace, TableKind};
 
 /// A resolved configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,10 @@ pub struct Storage {
     pub data_disk: Option<DeviceChoice>,
     /// Sizes of partitions.
     pub sizes: Sizes,
+    /// Where Longhorn's data lies.
+    pub data: DataPlace,
+    /// Which partition table the install disk gets.
+    pub table: TableKind,
 }
 
 /// Sizes that the config decides.

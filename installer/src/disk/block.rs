@@ -30,6 +30,15 @@ pub trait Block: Send + Sync + fmt::Debug {
     /// Waits until everything that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
 
+    /// Forgets what is kept in memory of what is on the disk already, so that the next read asks the
+    /// disk itself. Only a wish.
+    fn forget(&self) {}
+
+    /// An error when this is no longer the disk that was chosen.
+    fn check_identity(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Lets a program write inside `range`: `run` gets a name that means this very disk,
     /// whatever its names have come to mean since it was opened.
     fn lend(
@@ -67,6 +76,10 @@ impl Block for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn forget(&self) {
+        rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed).ok();
     }
 
     fn lend(

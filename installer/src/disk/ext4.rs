@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::ops::Range;
 
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
@@ -46,20 +45,28 @@ pub struct SmallFile {
     pub mode: u32,
 }
 
+/// The features, said here so that they do not depend on the mke2fs.conf of the machine that
+/// installs: those that Debian 13 gives, and `64bit` at any size, so that a copy of the disk can
+/// grow.
+const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
+                        flex_bg,metadata_csum,sparse_super,large_file,huge_file,\
+                        dir_nlink,extra_isize";
+
 /// Makes an empty file system in a partition of `target`, in place.
 pub fn make_in_place(target: &dyn Block, partition: &Partition, id: Uuid) -> anyhow::Result<()> {
-    // The kernel of the node finishes the tables and the journal in the background; without
-    // this a large disk takes minutes.
+    let purpose = Purpose::of(partition.role);
+    let lazy = u8::from(purpose.lazy);
+    // What was on the disk has been discarded already.
     let extended = format!(
-        "offset={},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard,hash_seed={id}",
+        "offset={},root_owner=0:0,lazy_itable_init={lazy},lazy_journal_init={lazy},nodiscard,hash_seed={id}",
         partition.start
     );
-    target.lend(range_of(partition), &mut |disk| {
+    target.lend(partition.range(), &mut |disk| {
         Cmd::new(MKE2FS)
-            .args(["-q", "-F", "-t", "ext4", "-b", "4096"])
+            .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256"])
+            .args(["-O", FEATURES, "-i", purpose.bytes_per_inode])
             .args(["-L", partition.role.label(), "-U", &id.to_string()])
-            .args(["-E", &extended])
-            .args(["-m", reserved_percent(partition.role)])
+            .args(["-E", &extended, "-m", purpose.reserved_percent])
             .arg(disk)
             .arg(format!("{}k", partition.size / 1024))
             .run()
@@ -68,13 +75,40 @@ pub fn make_in_place(target: &dyn Block, partition: &Partition, id: Uuid) -> any
     })
 }
 
-fn range_of(partition: &Partition) -> Range<u64> {
-    partition.start..partition.start + partition.size
+/// What a file system is made for.
+struct Purpose {
+    /// Leaves tables and journal to the kernel that mounts it, which finishes them in the
+    /// background; without this a large disk takes minutes.
+    lazy: bool,
+    /// One inode for so many bytes.
+    bytes_per_inode: &'static str,
+    /// Root's reserve.
+    reserved_percent: &'static str,
 }
 
-/// Root's reserve: /var must stay usable when logs fill it; the others need none.
-fn reserved_percent(role: Role) -> &'static str {
-    if role == Role::Var { "1" } else { "0" }
+impl Purpose {
+    fn of(role: Role) -> Self {
+        match role {
+            // Container images have many small files. Logs must not fill it to the last block.
+            Role::Var => Self {
+                lazy: true,
+                bytes_per_inode: "8192",
+                reserved_percent: "1",
+            },
+            // Longhorn's replicas are few and large.
+            Role::Data => Self {
+                lazy: true,
+                bytes_per_inode: "262144",
+                reserved_percent: "0",
+            },
+            // A node mounts it for reading only, and then the kernel finishes nothing.
+            _ => Self {
+                lazy: false,
+                bytes_per_inode: "16384",
+                reserved_percent: "0",
+            },
+        }
+    }
 }
 
 /// Makes a file system in a partition of `target` that holds `files`, all owned by root. Their
@@ -86,20 +120,39 @@ pub fn make_with_files(
     files: &[SmallFile],
 ) -> anyhow::Result<()> {
     make_in_place(target, partition, id)?;
+    fill(target, partition, files, &mut String::new())
+}
+
+/// Puts files on the small file system in a partition, in place of those of the same name, which
+/// must be there.
+pub fn replace_files(
+    target: &dyn Block,
+    partition: &Partition,
+    files: &[SmallFile],
+) -> anyhow::Result<()> {
+    let mut requests: String = files.iter().map(|f| format!("rm {}\n", f.name)).collect();
+    fill(target, partition, files, &mut requests)
+}
+
+fn fill(
+    target: &dyn Block,
+    partition: &Partition,
+    files: &[SmallFile],
+    requests: &mut String,
+) -> anyhow::Result<()> {
     let what = || format!("writing files to {}", partition.role.name());
     let mut sources = Vec::new();
-    let mut requests = String::new();
     for SmallFile { name, bytes, mode } in files {
         let memory = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC);
         let mut source = File::from(memory.with_context(what)?);
         source.write_all(bytes).with_context(what)?;
-        requests += &format!("write {} {name}\n", path_of(&source));
+        *requests += &format!("write {} {name}\n", path_of(&source));
         for (field, value) in [("mode", 0o100_000 | mode), ("uid", 0), ("gid", 0)] {
-            requests += &format!("set_inode_field {name} {field} 0{value:o}\n");
+            *requests += &format!("set_inode_field {name} {field} 0{value:o}\n");
         }
         sources.push(source);
     }
-    target.lend(range_of(partition), &mut |disk| {
+    target.lend(partition.range(), &mut |disk| {
         let output = Cmd::new(DEBUGFS)
             .args(["-w", "-f", "-"])
             .arg(format!("{disk}?offset={}", partition.start))

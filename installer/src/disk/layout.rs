@@ -4,23 +4,21 @@
 //! data. Pure. The labels and numbers here are the contract with grub.cfg, the initrd, `apply`
 //! and every later version.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::Sizes;
-use crate::failure::{Failure, Kind};
+
+mod place;
+
+pub use place::{least_data_disk, least_disk};
 
 /// Partitions start and end on multiples of this; fits every sector size and erase block.
 pub const ALIGN: u64 = 1 << 20;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-const BIOS_BOOT_SIZE: u64 = MIB;
-const ESP_SIZE: u64 = GIB;
-const OEM_SIZE: u64 = 64 * MIB;
-const MIN_SLOT_SIZE: u64 = 4 * GIB;
-/// Below this, Longhorn has nothing to work with.
-const MIN_DATA_SIZE: u64 = 10 * GIB;
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +77,54 @@ impl Role {
     }
 }
 
+/// How the table of a disk is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// GPT, with a protective MBR.
+    #[default]
+    Gpt,
+    /// A plain MBR, for firmware that does not boot from a GPT (`install.force_mbr`).
+    Mbr,
+}
+
+/// Where Longhorn's data lies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataPlace {
+    /// On the install disk, after `/var`.
+    #[default]
+    Here,
+    /// On a disk of its own.
+    OtherDisk,
+    /// Nowhere: this node keeps no volumes, as a witness.
+    Nowhere,
+}
+
+/// What of a disk decides where partitions can lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Size in bytes.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Optimal I/O size in bytes, such as the stripe of a RAID; 0 when it does not say.
+    pub optimal_io: u64,
+}
+
+/// What is asked of the layout of an install disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Size of the slot image in bytes.
+    pub image_size: u64,
+    /// Sizes that the config decides.
+    pub sizes: Sizes,
+    /// Which table.
+    pub table: TableKind,
+    /// Where Longhorn's data lies.
+    pub data: DataPlace,
+}
+
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
@@ -94,6 +140,13 @@ pub struct Partition {
     pub guid: Uuid,
 }
 
+impl Partition {
+    /// The bytes that are its.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + self.size
+    }
+}
+
 /// The whole disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
@@ -101,103 +154,52 @@ pub struct Layout {
     pub disk_size: u64,
     /// Logical sector size in bytes, 512 or 4096.
     pub sector_size: u32,
-    /// GUID of the partition table.
+    /// How the table is written.
+    #[serde(default)]
+    pub table: TableKind,
+    /// GUID of the partition table; of an MBR its first four bytes are the disk's signature.
     pub disk_guid: Uuid,
     /// The partitions in order.
     pub partitions: Vec<Partition>,
 }
 
-/// The smallest disk, in bytes, that a layout with these sizes and the smallest slots fits on.
-pub fn least_disk(sizes: Sizes) -> u64 {
-    let partitions = BIOS_BOOT_SIZE + ESP_SIZE + OEM_SIZE + 2 * MIN_SLOT_SIZE + MIN_DATA_SIZE;
-    // One MiB in front, one for the backup table, one for a disk that ends within a MiB.
-    (partitions + 3 * ALIGN).saturating_add(sizes.var)
-}
-
 impl Layout {
-    /// Where everything goes on a disk of `disk_size` bytes. `install_id` is the one random
-    /// value of an install: every GUID is derived from it.
-    pub fn compute(
-        disk_size: u64,
-        sector_size: u32,
-        image_size: u64,
-        sizes: Sizes,
-        install_id: Uuid,
-    ) -> anyhow::Result<Self> {
-        if ![512, 4096].contains(&sector_size) {
-            return Err(Failure::error(
-                Kind::DeviceUnknown,
-                format!("the disk has sectors of {sector_size} bytes, only 512 and 4096 are known"),
-                "take another disk, or format it to one of these sizes (`nvme format`, `sg_format`)",
-            ));
-        }
-        let slot = slot_size(image_size);
-        let var = sizes.var.div_ceil(ALIGN).saturating_mul(ALIGN);
-        let before_data = (ALIGN + BIOS_BOOT_SIZE + ESP_SIZE + OEM_SIZE)
-            .saturating_add(slot.saturating_mul(2))
-            .saturating_add(var);
-        // The last MiB is for the backup table.
-        let end = (disk_size / ALIGN).saturating_sub(1) * ALIGN;
-        let needed = before_data.saturating_add(MIN_DATA_SIZE + ALIGN);
-        let data = end.saturating_sub(before_data);
-        if data < MIN_DATA_SIZE {
-            return Err(Failure::error(
-                Kind::DeviceTooSmall,
-                format!(
-                    "the disk has {}, this layout needs {}: ESP 1 GiB, OEM 64 MiB, two slots of {}, /var {}, data at least {}",
-                    show(disk_size),
-                    show_up(needed),
-                    show(slot),
-                    show(sizes.var),
-                    show(MIN_DATA_SIZE)
-                ),
-                "take a larger disk, or set install.persistent_partition_size to less (20Gi at least)",
-            ));
-        }
-        let mut start = ALIGN;
-        let mut partitions = Vec::new();
-        for (number, role) in (1..).zip(Role::ALL) {
-            let size = match role {
-                Role::BiosBoot => BIOS_BOOT_SIZE,
-                Role::Esp => ESP_SIZE,
-                Role::Oem => OEM_SIZE,
-                Role::SlotA | Role::SlotB => slot,
-                Role::Var => var,
-                Role::Data => end - start,
-            };
-            partitions.push(Partition {
-                role,
-                number,
-                start,
-                size,
-                guid: derive(install_id, role.name()),
-            });
-            start += size;
-        }
-        Ok(Self {
-            disk_size,
-            sector_size,
-            disk_guid: derive(install_id, "disk"),
-            partitions,
-        })
-    }
-
-    /// The partition of a role. Every layout has one of each.
+    /// The partition of a role.
     pub fn of(&self, role: Role) -> anyhow::Result<&Partition> {
         let found = self.partitions.iter().find(|p| p.role == role);
         found.ok_or_else(|| anyhow::anyhow!("the layout has no partition {}", role.name()))
     }
+
+    /// What the kernel and udev call a partition: its GUID, or for an MBR the disk's signature and
+    /// its number (`Documentation/admin-guide/kernel-parameters.txt`, "PARTUUID").
+    pub fn partuuid(&self, role: Role) -> anyhow::Result<String> {
+        let partition = self.of(role)?;
+        Ok(match self.table {
+            TableKind::Gpt => partition.guid.to_string(),
+            TableKind::Mbr => format!("{:08x}-{:02x}", self.signature(), partition.number),
+        })
+    }
+
+    /// The disk signature of an MBR.
+    pub fn signature(&self) -> u32 {
+        self.disk_guid.as_fields().0
+    }
+
+    /// Where the journal of an unfinished install lies: after the last partition, before the
+    /// backup table.
+    pub fn journal_start(&self) -> u64 {
+        journal_start(self.disk_size)
+    }
+}
+
+/// The same, for a disk whose layout is not known.
+pub fn journal_start(disk_size: u64) -> u64 {
+    (disk_size / ALIGN).saturating_sub(1) * ALIGN
 }
 
 /// A UUID that belongs to an install and a purpose.
 pub fn derive(install_id: Uuid, purpose: &str) -> Uuid {
     Uuid::new_v5(&install_id, purpose.as_bytes())
-}
-
-/// Slots must take the next version too: at least 4 GiB and 1.5 times the image, in whole GiB.
-fn slot_size(image_size: u64) -> u64 {
-    let room = image_size.saturating_add(image_size / 2);
-    room.max(MIN_SLOT_SIZE).div_ceil(GIB).saturating_mul(GIB)
 }
 
 /// A size for people: exact in its unit where it can be, else with one digit after the point.
@@ -211,7 +213,7 @@ pub fn show(bytes: u64) -> String {
 }
 
 /// Like [`show`], rounded up to a whole unit: for what is needed.
-fn show_up(bytes: u64) -> String {
+pub(crate) fn show_up(bytes: u64) -> String {
     let (unit, name) = unit_of(bytes);
     format!("{} {name}", bytes.div_ceil(unit))
 }
@@ -231,74 +233,6 @@ fn unit_of(bytes: u64) -> (u64, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ID: Uuid = Uuid::from_u128(7);
-
-    fn layout(disk_size: u64, image_size: u64) -> anyhow::Result<Layout> {
-        Layout::compute(disk_size, 512, image_size, Sizes { var: 150 * GIB }, ID)
-    }
-
-    #[test]
-    fn partitions_touch_each_other_and_leave_room_for_both_tables() {
-        let layout = layout(300 * GIB + 12345, 250 * MIB).unwrap();
-        let mut next = ALIGN;
-        for partition in &layout.partitions {
-            assert_eq!(partition.start, next, "{:?}", partition.role);
-            assert_eq!(partition.start % ALIGN, 0);
-            assert_eq!(partition.size % ALIGN, 0);
-            next += partition.size;
-        }
-        assert!(next + ALIGN <= layout.disk_size);
-        assert!(layout.disk_size - next < 3 * ALIGN);
-        assert_eq!(layout.of(Role::SlotA).unwrap().number, 4);
-        assert_eq!(layout.of(Role::SlotA).unwrap().size, 4 * GIB);
-        assert_eq!(
-            layout.of(Role::SlotA).unwrap().size,
-            layout.of(Role::SlotB).unwrap().size
-        );
-    }
-
-    #[test]
-    fn slots_grow_with_the_image() {
-        for (image, slot) in [(1, 4), (2 * GIB, 4), (2731 * MIB, 5), (8 * GIB, 12)] {
-            assert_eq!(slot_size(image), slot * GIB, "{image}");
-        }
-    }
-
-    #[test]
-    fn the_smallest_disk_is_accepted_and_a_byte_less_refused() {
-        let least = ALIGN + MIB + GIB + 64 * MIB + 8 * GIB + 150 * GIB + MIN_DATA_SIZE + ALIGN;
-        assert!(layout(least, 1).is_ok());
-        for size in [least - 1, 8 * GIB, 0] {
-            let error = layout(size, 1).unwrap_err();
-            assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceTooSmall);
-            assert!(error.to_string().contains("170 GiB"), "{error}");
-        }
-    }
-
-    #[test]
-    fn absurd_sizes_are_too_large_and_odd_sectors_unknown() {
-        let kind = |var, image, sector| {
-            let error = Layout::compute(1 << 40, sector, image, Sizes { var }, ID).unwrap_err();
-            Failure::of(&error).unwrap().kind
-        };
-        for size in [u64::MAX, u64::MAX - ALIGN, u64::MAX / 2] {
-            assert_eq!(kind(size, 1, 512), Kind::DeviceTooSmall);
-            assert_eq!(kind(1, size, 512), Kind::DeviceTooSmall);
-        }
-        assert_eq!(kind(GIB, 1, 520), Kind::DeviceUnknown);
-    }
-
-    #[test]
-    fn guids_differ_and_are_the_same_for_the_same_install() {
-        let (a, b) = (layout(300 * GIB, 1).unwrap(), layout(300 * GIB, 1).unwrap());
-        assert_eq!(a, b);
-        let mut guids: Vec<_> = a.partitions.iter().map(|p| p.guid).collect();
-        guids.push(a.disk_guid);
-        guids.sort_unstable();
-        guids.dedup();
-        assert_eq!(guids.len(), 8);
-    }
 
     #[test]
     fn sizes_for_people() {

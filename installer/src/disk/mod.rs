@@ -9,6 +9,7 @@ pub mod ext4;
 pub mod fat;
 pub mod fat_dots;
 pub mod iso9660;
+pub mod journal;
 pub mod layout;
 pub mod table;
 pub mod target;

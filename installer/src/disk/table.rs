@@ -1,7 +1,9 @@
-//! The partition table: a GPT with a protective MBR that may carry boot code.
+//! The partition table: a GPT with a protective MBR that may carry boot code, or a plain MBR.
 //!
-//! In: a [`Layout`]. Out: [`Table`], three runs of bytes to be written in an order that makes
-//! the disk bootable only with the last one. Made in memory by the `gpt` crate.
+//! In: a [`Layout`]. Out: [`Table`], runs of bytes to be written in an order that makes the disk
+//! bootable only with the last one. A GPT is made in memory by the `gpt` crate.
+
+mod mbr;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,24 +13,28 @@ use gpt::disk::LogicalBlockSize;
 use gpt::partition_types::{self, Type};
 
 use super::bios::BOOT_CODE_SIZE;
-use super::layout::{Layout, Role};
+use super::layout::{Layout, Role, TableKind};
 use super::window::place_of;
 
 /// The bytes of a partition table.
 #[derive(Debug)]
 pub struct Table {
-    /// Sector 0: protective MBR with boot code.
+    /// What is written first, in this order: where it goes on the disk, in bytes, and what. Of a
+    /// GPT the backup and then the primary, of an MBR the tables of the logical partitions.
+    pub parts: Vec<(u64, Vec<u8>)>,
+    /// Sector 0, with boot code. Without it the others mean nothing.
     pub mbr: Vec<u8>,
-    /// From sector 1 on: primary header and entries.
-    pub primary: Vec<u8>,
-    /// At the end of the disk: backup entries and header.
-    pub backup: Vec<u8>,
-    /// Where `backup` goes, in bytes.
-    pub backup_start: u64,
 }
 
 /// Makes the table of a layout.
 pub fn render_table(layout: &Layout, boot_code: &[u8; BOOT_CODE_SIZE]) -> anyhow::Result<Table> {
+    match layout.table {
+        TableKind::Gpt => render_gpt(layout, boot_code),
+        TableKind::Mbr => mbr::render(layout, boot_code),
+    }
+}
+
+fn render_gpt(layout: &Layout, boot_code: &[u8; BOOT_CODE_SIZE]) -> anyhow::Result<Table> {
     let sector = u64::from(layout.sector_size);
     let block_size = match layout.sector_size {
         512 => LogicalBlockSize::Lb512,
@@ -70,11 +76,11 @@ pub fn render_table(layout: &Layout, boot_code: &[u8; BOOT_CODE_SIZE]) -> anyhow
     let middle = layout.disk_size / 2;
     let (_, primary_end) = recorder.span(0, middle);
     let (backup_start, _) = recorder.span(middle, layout.disk_size);
+    let backup = recorder.recorded(backup_start, layout.disk_size);
+    let primary = recorder.recorded(sector, primary_end);
     Ok(Table {
+        parts: vec![(backup_start, backup), (sector, primary)],
         mbr,
-        primary: recorder.recorded(sector, primary_end),
-        backup: recorder.recorded(backup_start, layout.disk_size),
-        backup_start,
     })
 }
 
@@ -177,27 +183,39 @@ mod tests {
 
     use uuid::Uuid;
 
+    use super::super::layout::{DataPlace, Shape, Wish};
     use super::*;
     use crate::config::Sizes;
 
     #[test]
     fn the_gpt_crate_reads_back_what_was_made() {
         for sector_size in [512, 4096] {
-            let sizes = Sizes { var: 20 << 30 };
-            let layout =
-                Layout::compute(64 << 30, sector_size, 1, sizes, Uuid::from_u128(5)).unwrap();
+            let shape = Shape {
+                size: 64 << 30,
+                sector_size,
+                optimal_io: 0,
+            };
+            let wish = Wish {
+                image_size: 1,
+                sizes: Sizes { var: 20 << 30 },
+                table: TableKind::Gpt,
+                data: DataPlace::Here,
+            };
+            let layout = Layout::of_install(shape, wish, Uuid::from_u128(5)).unwrap();
             let table = render_table(&layout, &[0x11; BOOT_CODE_SIZE]).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             file.as_file().set_len(layout.disk_size).unwrap();
             let write = |at, bytes: &[u8]| file.as_file().write_all_at(bytes, at).unwrap();
-            write(table.backup_start, &table.backup);
-            write(u64::from(sector_size), &table.primary);
+            let [(backup_start, backup), (primary_start, primary)] = &table.parts[..] else {
+                panic!("two parts")
+            };
+            write(*backup_start, backup);
+            write(*primary_start, primary);
             write(0, &table.mbr);
-            assert_eq!(
-                table.backup_start + table.backup.len() as u64,
-                layout.disk_size
-            );
-            assert!(table.primary.len() < 1 << 20);
+            assert_eq!(backup_start + backup.len() as u64, layout.disk_size);
+            assert_eq!(*primary_start, u64::from(sector_size));
+            assert!(primary.len() < 1 << 20);
+            assert!(backup.len() < 1 << 19, "the journal lies before it");
 
             let block_size = if sector_size == 512 {
                 LogicalBlockSize::Lb512

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::layout::show;
+use super::block::Block;
+use super::journal::{self, Unfinished};
+use super::layout::{Shape, show};
 use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 
@@ -26,6 +28,9 @@ pub enum Target {
         path: PathBuf,
         /// Its size in bytes.
         size: u64,
+        /// It is there already, with an install on it that did not end.
+        #[serde(default)]
+        begun: bool,
     },
 }
 
@@ -46,13 +51,15 @@ impl Target {
                 "leave --size out to install onto the disk; everything on it is lost then",
             ));
         }
-        if path.symlink_metadata().is_ok() {
+        let begun = path.symlink_metadata().is_ok();
+        if begun && unfinished_file(path, size).is_none() {
             return Err(exists_already(path));
         }
         check_folder(path)?;
         Ok(Self::File {
             path: path.to_owned(),
             size,
+            begun,
         })
     }
 
@@ -80,12 +87,35 @@ impl Target {
         }
     }
 
+    /// What of it decides where partitions can lie.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            size: self.size(),
+            sector_size: self.sector_size(),
+            optimal_io: 0,
+        }
+    }
+
+    /// The install that it is in the middle of, with the number of the journal's last record.
+    pub fn unfinished(&self) -> Option<(u64, Unfinished)> {
+        match self {
+            Self::Disk(facts) => {
+                let disk = File::open(&facts.path).ok()?;
+                journal::unfinished(&disk, facts.size).ok().flatten()
+            }
+            Self::File { path, size, begun } => {
+                begun.then(|| unfinished_file(path, *size)).flatten()
+            }
+        }
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         match self {
             Self::Disk(facts) => facts.describe(),
-            Self::File { path, size } => {
-                format!("{}: a new file of {}", path.display(), show(*size))
+            Self::File { path, size, begun } => {
+                let kind = if *begun { "an unfinished" } else { "a new" };
+                format!("{}: {kind} file of {}", path.display(), show(*size))
             }
         }
     }
@@ -125,7 +155,7 @@ impl Target {
 
     /// Opens the target for writing. A disk is compared once more with what was planned,
     /// since names may have moved, and is locked; a file is created.
-    pub fn open(&self) -> anyhow::Result<File> {
+    pub fn open(&self) -> anyhow::Result<Box<dyn Block>> {
         match self {
             Self::Disk(planned) => {
                 let now = facts::probe_disk(&planned.path, &Roots::default())?;
@@ -144,17 +174,26 @@ impl Target {
                     ));
                 }
                 check_not_held(&planned.path)?;
-                lock(&planned.path)
+                Ok(Box::new(lock(&planned.path)?))
             }
-            Self::File { path, size } => {
+            Self::File { path, size, begun } => {
                 let mut options = File::options();
-                let options = options.read(true).write(true).create_new(true).mode(0o600);
+                let options = options
+                    .read(true)
+                    .write(true)
+                    .create_new(!begun)
+                    .mode(0o600);
                 let file = options.open(path).map_err(|e| no_file(path, &e))?;
+                if *begun {
+                    lock_file(&file, path)?;
+                    return Ok(Box::new(file));
+                }
                 file.set_len(*size).map_err(|e| {
                     std::fs::remove_file(path).ok();
                     Failure::of_write(e, format!("{}: a file of {}", path.display(), show(*size)))
                 })?;
-                Ok(file)
+                lock_file(&file, path)?;
+                Ok(Box::new(file))
             }
         }
     }
@@ -241,16 +280,26 @@ fn check_not_held(path: &Path) -> anyhow::Result<()> {
 fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::options().read(true).write(true).open(path);
     let file = file.map_err(|e| Failure::of_write(e, format!("opening {}", path.display())))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    lock_file(&file, path)?;
+    Ok(file)
+}
+
+fn lock_file(file: &File, path: &Path) -> anyhow::Result<()> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::error(
             Kind::DeviceInUse,
             format!("{} is locked by another program", path.display()),
             "another install may be running on it",
         )),
-        other => other
-            .map(|()| file)
-            .with_context(|| format!("locking {}", path.display())),
+        other => other.with_context(|| format!("locking {}", path.display())),
     }
+}
+
+/// The install that a plain file of this size is in the middle of.
+fn unfinished_file(path: &Path, size: u64) -> Option<(u64, Unfinished)> {
+    let meta = path.metadata().ok().filter(|m| m.is_file())?;
+    let file = File::open(path).ok().filter(|_| meta.len() == size)?;
+    journal::unfinished(&file, size).ok().flatten()
 }
 
 #[cfg(test)]
@@ -267,7 +316,8 @@ mod tests {
         let target = Target::probe(&path, Some(1 << 30)).unwrap();
         assert_eq!((target.size(), target.sector_size()), (1 << 30, 512));
         assert!(!path.exists(), "probing changes nothing");
-        assert_eq!(target.open().unwrap().metadata().unwrap().len(), 1 << 30);
+        target.open().unwrap();
+        assert_eq!(path.metadata().unwrap().len(), 1 << 30);
         let error = Target::probe(&path, Some(1 << 30)).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::TargetExists);
         assert!(target.open().is_err(), "never over an existing file");

@@ -3,39 +3,44 @@
 //! In: a [`Plan`], the image set, the files for OEM, a channel for events. Out: a [`Report`],
 //! also when a step fails. Until the last step the disk does not boot.
 
+mod boot;
+mod prepare;
+mod told;
+
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read, Write};
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
 use super::event::Event;
-use super::grub;
-use super::plan::{Plan, Step};
+use super::plan::Plan;
 use super::report::{Entry, Outcome, Report};
+use super::step::{OnFailure, Step};
 use crate::disk::block::Block;
 use crate::disk::ext4::{self, SmallFile};
-use crate::disk::fat::Fat;
+use crate::disk::journal::Unfinished;
 use crate::disk::layout::{ALIGN, Role, derive};
+use crate::disk::target::Target;
 use crate::disk::window::Window;
-use crate::disk::{bios, table};
-use crate::failure::{Failure, Kind};
-use crate::image::manifest::FileEntry;
+use crate::failure::Failure;
 use crate::image::set::{ImageSet, from_io};
-use crate::image::verity;
 use crate::node::source::CONFIG_NAME;
 
 /// How much is read before it is written.
 const CHUNK: usize = 4 << 20;
-/// How often progress is told.
-const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// Name of the report on the OEM partition.
 pub const REPORT_NAME: &str = "report.json";
 
+/// Opens a target for writing.
+pub type Open = dyn Fn(&Target) -> anyhow::Result<Box<dyn Block>>;
+
 /// What an install needs besides its plan.
-#[derive(Debug)]
 pub struct Inputs<'a> {
     /// What is installed.
     pub image: &'a ImageSet,
@@ -45,6 +50,16 @@ pub struct Inputs<'a> {
     pub config: Vec<u8>,
     /// True from the moment when the target was opened until the last step is done.
     pub half_made: &'a AtomicBool,
+    /// Opens the targets: [`Target::open`], or in a test something that fails.
+    pub open: &'a Open,
+    /// Keeps the report as it is after each step, on the installer's own storage.
+    pub keep: &'a dyn Fn(&Report),
+}
+
+impl fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inputs").finish_non_exhaustive()
+    }
 }
 
 /// Executes `plan`. The error of a failed step is in the second part, the report always there.
@@ -59,7 +74,8 @@ pub fn execute(
         plan,
         inputs,
         events,
-        target: None,
+        blocks: Vec::new(),
+        journal: None,
         number: 0,
         report: Report {
             installer: env!("CARGO_PKG_VERSION").into(),
@@ -86,6 +102,7 @@ pub fn execute(
             error: format!("{error:#}"),
         },
     };
+    (inputs.keep)(&run.report);
     (run.report, result)
 }
 
@@ -106,7 +123,10 @@ struct Run<'a> {
     plan: &'a Plan,
     inputs: &'a Inputs<'a>,
     events: &'a Sender<Event>,
-    target: Option<Box<dyn Block>>,
+    /// The opened disks in the plan's order; nothing for one that could not be and is not needed.
+    blocks: Vec<Option<Box<dyn Block>>>,
+    /// The last record of the install disk's journal, once it was begun.
+    journal: Option<(u64, Unfinished)>,
     number: usize,
     report: Report,
 }
@@ -126,14 +146,21 @@ impl Run<'_> {
             self.report.journal.push(Entry {
                 step: step.clone(),
                 milliseconds: None,
+                failed: None,
             });
+            (self.inputs.keep)(&self.report);
             let begun = Instant::now();
-            self.one_step(step).with_context(|| {
+            let result = self.one_step(step).with_context(|| {
                 format!(
                     "step {number} of {of}, {step}, on {}",
-                    plan.target.path().display()
+                    self.name(step.disk())
                 )
-            })?;
+            });
+            match (result, step.on_failure()) {
+                (Err(error), OnFailure::Stop) => return Err(error),
+                (Err(error), OnFailure::GoOn) => self.complain(&error),
+                (Ok(()), _) => {}
+            }
             let milliseconds = milliseconds(begun);
             if let Some(entry) = self.report.journal.last_mut() {
                 entry.milliseconds = Some(milliseconds);
@@ -150,23 +177,24 @@ impl Run<'_> {
     fn one_step(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
             Step::CheckImage { .. } => self.check_image(),
-            Step::OpenTarget => {
-                self.target = Some(Box::new(self.plan.target.open()?));
-                self.inputs.half_made.store(true, Ordering::SeqCst);
-                Ok(())
-            }
-            Step::MakeUnbootable => self.make_unbootable(),
-            Step::MakeFilesystem { role, .. } => {
-                let partition = self.plan.layout.of(*role)?;
+            Step::OpenTarget { disk } => self.open_target(*disk),
+            Step::ClearDisk { disk, slot_kept } => self.clear_disk(*disk, *slot_kept),
+            Step::WipeDisk { disk } => self.wipe_disk(*disk),
+            Step::MakeFilesystem { disk, role, .. } => {
+                let partition = self.plan.layout_of(*disk)?.of(*role)?;
                 let id = derive(self.plan.install_id, role.label());
-                ext4::make_in_place(self.target()?, partition, id)
+                ext4::make_in_place(self.block(*disk)?, partition, id)
             }
-            Step::WriteSlot { role, .. } => self.write_slot(*role),
-            Step::ClearSlot { role } => self.zero(self.plan.layout.of(*role)?.start, ALIGN),
+            Step::WriteSlot { role, kept, .. } => self.write_slot(*role, *kept),
+            Step::ClearSlot { role } => {
+                let start = self.plan.layout()?.of(*role)?.start;
+                self.zero(0, start..start + ALIGN)
+            }
             Step::WriteEsp { .. } => self.write_esp(),
             Step::WriteBiosCore => self.write_bios_core(),
             Step::WriteOem => self.write_oem(),
-            Step::WriteTable => self.write_table(),
+            Step::FinishOem => self.finish_oem(),
+            Step::WriteTable { disk } => self.write_table(*disk),
         }
     }
 
@@ -175,219 +203,134 @@ impl Run<'_> {
         self.events.send(event).ok();
     }
 
-    fn target(&self) -> anyhow::Result<&dyn Block> {
-        self.target
-            .as_deref()
-            .context("the plan writes before it opens its target")
+    /// Says and writes down what went wrong and is no reason to stop.
+    fn complain(&mut self, error: &anyhow::Error) {
+        let message = format!("{error:#}");
+        tracing::warn!("{message}");
+        self.tell(Event::Complaint {
+            number: self.number,
+            of: self.plan.steps.len(),
+            message: message.clone(),
+        });
+        if let Some(entry) = self.report.journal.last_mut() {
+            entry.failed = Some(message);
+        }
+    }
+
+    /// An opened disk, compared once more with what was planned: every step that writes to it
+    /// comes by here.
+    fn block(&self, disk: usize) -> anyhow::Result<&dyn Block> {
+        let block = self.blocks.get(disk).and_then(Option::as_deref);
+        let block = block.with_context(|| format!("disk {disk} is not open"))?;
+        block.check_identity()?;
+        Ok(block)
+    }
+
+    /// What a disk is called in messages.
+    fn name(&self, disk: usize) -> String {
+        let planned = self.plan.disks.get(disk).map(|d| d.target.path());
+        planned.unwrap_or(Path::new("?")).display().to_string()
+    }
+
+    fn size(&self, disk: usize) -> anyhow::Result<u64> {
+        let planned = self.plan.disks.get(disk);
+        let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
+        Ok(planned.target.size())
     }
 
     fn window(&self, role: Role) -> anyhow::Result<Window<'_>> {
-        let partition = self.plan.layout.of(role)?;
-        Ok(Window::new(self.target()?, partition.start, partition.size))
+        let partition = self.plan.layout()?.of(role)?;
+        Ok(Window::new(self.block(0)?, partition.start, partition.size))
     }
 
-    fn progress<R: Read>(&self, inner: R, before: u64, total: u64) -> Told<'_, R> {
-        Told {
-            inner,
-            done: before,
-            total,
-            number: self.number,
-            of: self.plan.steps.len(),
-            events: self.events,
-            last: Instant::now(),
-        }
+    fn zero(&self, disk: usize, range: Range<u64>) -> anyhow::Result<()> {
+        let at = range.start;
+        let zeroed = self.block(disk)?.zero(range);
+        zeroed.map_err(|e| self.write_failed(disk, at, e))
     }
 
-    /// Reads everything that will be written, so that a damaged image is found while the
-    /// disk still holds what it held.
-    fn check_image(&self) -> anyhow::Result<()> {
-        let image = self.inputs.image;
-        let manifest = &image.manifest;
-        let total = self.plan.bytes;
-        let slot = &manifest.slot;
-        let reader = self.progress(image.reader(&slot.file)?, 0, total);
-        let mut reader = BufReader::with_capacity(1 << 20, reader);
-        let tree = verity::verify(&mut reader, &slot.verity);
-        // The digest decides first: a damaged file also has a wrong tree.
-        io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
-        tree.map_err(|e| {
-            Failure::error(
-                Kind::ImageVerity,
-                format!(
-                    "{} does not have the verity root hash of its manifest: {e:#}",
-                    slot.file.name
-                ),
-                "the image was put together wrongly; take another build",
-            )
-        })?;
-        let mut done = slot.file.size;
-        for entry in manifest.files().skip(1) {
-            let mut reader = self.progress(image.reader(entry)?, done, total);
-            io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
-            done += entry.size;
-        }
-        Ok(())
+    fn write_at(&self, disk: usize, bytes: &[u8], at: u64) -> anyhow::Result<()> {
+        let written = self.block(disk)?.write_bytes(bytes, at);
+        written.map_err(|e| self.write_failed(disk, at, e))
     }
 
-    fn zero(&self, start: u64, length: u64) -> anyhow::Result<()> {
-        let zeroed = self.target()?.zero(start..start + length);
-        zeroed.map_err(|e| self.write_failed(e))
+    fn sync(&self, disk: usize) -> anyhow::Result<()> {
+        let synced = self.block(disk)?.sync();
+        synced.map_err(|e| {
+            let doing = format!("waiting until {} has what was written", self.name(disk));
+            Failure::of_write(e, doing)
+        })
     }
 
-    fn make_unbootable(&self) -> anyhow::Result<()> {
-        let size = self.plan.layout.disk_size;
-        self.zero(0, ALIGN)?;
-        self.zero(size - ALIGN, ALIGN)?;
-        self.sync()
+    fn sync_all(&self) -> anyhow::Result<()> {
+        let open = self.blocks.iter().enumerate().filter(|(_, b)| b.is_some());
+        open.map(|(disk, _)| disk)
+            .try_for_each(|disk| self.sync(disk))
     }
 
-    fn write_at(&self, bytes: &[u8], at: u64) -> anyhow::Result<()> {
-        let written = self.target()?.write_bytes(bytes, at);
-        written.map_err(|e| self.write_failed(e))
+    fn write_failed(&self, disk: usize, at: u64, error: io::Error) -> anyhow::Error {
+        let doing = format!("writing to {} at byte {at}", self.name(disk));
+        Failure::of_write(error, doing)
     }
 
-    fn sync(&self) -> anyhow::Result<()> {
-        let synced = self.target()?.sync();
-        synced.map_err(|e| self.write_failed(e))
+    fn read_failed(&self, disk: usize, at: u64, error: io::Error) -> anyhow::Error {
+        let doing = format!("reading {} at byte {at}", self.name(disk));
+        Failure::of_write(error, doing)
     }
 
-    fn write_failed(&self, error: io::Error) -> anyhow::Error {
-        Failure::of_write(
-            error,
-            format!("writing to {}", self.plan.target.path().display()),
-        )
-    }
-
-    fn write_slot(&self, role: Role) -> anyhow::Result<()> {
+    fn write_slot(&mut self, role: Role, _kept: bool) -> anyhow::Result<()> {
+        use std::io::{Read as _, Write as _};
         let file = &self.inputs.image.manifest.slot.file;
-        let mut reader = self.progress(self.inputs.image.reader(file)?, 0, file.size);
+        let mut reader = self.progress(self.inputs.image.reader(file)?, 0);
         let mut window = self.window(role)?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = reader.read(&mut buffer).map_err(from_io)?;
             if count == 0 {
-                return Ok(());
+                break;
             }
             let written = window.write_all(&buffer[..count]);
-            written.map_err(|e| self.write_failed(e))?;
+            written.map_err(|e| self.write_failed(0, 0, e))?;
         }
+        self.note(|unfinished| unfinished.slot_kept = true)
     }
 
-    fn write_esp(&self) -> anyhow::Result<()> {
-        let partition = self.plan.layout.of(Role::Esp)?;
-        let id = derive(self.plan.install_id, Role::Esp.label());
-        let fat = Fat::format(
-            self.window(Role::Esp)?,
-            partition.size,
-            self.plan.layout.sector_size,
-            Role::Esp.label(),
-            id.as_fields().0,
-        )?;
-        let menu = &self.plan.menu;
-        let slot_dir = grub::slot_dir(menu.slot.role);
-        let boot = &self.inputs.image.manifest.boot;
-        let mut done = 0;
-        for (path, entry) in [
-            ("EFI/BOOT/BOOTX64.EFI".to_owned(), &boot.shim),
-            ("EFI/BOOT/grubx64.efi".to_owned(), &boot.grub),
-            ("EFI/BOOT/mmx64.efi".to_owned(), &boot.mok_manager),
-            (format!("{slot_dir}/vmlinuz"), &boot.kernel),
-            (format!("{slot_dir}/initrd.img"), &boot.initrd),
-        ] {
-            self.copy_to_fat(&fat, &path, entry, done)?;
-            done += entry.size;
+    /// Changes the journal on the disk.
+    fn note(&mut self, change: impl FnOnce(&mut Unfinished)) -> anyhow::Result<()> {
+        if let Some((_, unfinished)) = &mut self.journal {
+            change(unfinished);
         }
-        let slot_cfg = grub::render_slot(menu)?;
-        fat.write(&format!("{slot_dir}/slot.cfg"), &mut slot_cfg.as_bytes())?;
-        let env = grub::render_env(&[("slot", menu.slot.letter())]);
-        fat.write(&format!("{}/grubenv", grub::GRUB_DIR), &mut &env[..])?;
-        let cfg = grub::render_grub_cfg(&menu.consoles);
-        fat.write(&format!("{}/grub.cfg", grub::GRUB_DIR), &mut cfg.as_bytes())?;
-        fat.close()
+        self.sync(0)?;
+        self.write_journal()
     }
 
-    fn copy_to_fat(
-        &self,
-        fat: &Fat<'_>,
-        path: &str,
-        entry: &FileEntry,
-        done: u64,
-    ) -> anyhow::Result<()> {
-        let total = self.plan.steps[self.number - 1].bytes();
-        let mut reader = self.progress(self.inputs.image.reader(entry)?, done, total);
-        fat.write(path, &mut reader)
-    }
-
-    fn write_bios_core(&self) -> anyhow::Result<()> {
-        let partition = self.plan.layout.of(Role::BiosBoot)?;
-        let core = self
-            .inputs
-            .image
-            .read(&self.inputs.image.manifest.boot.bios_core)?;
-        let mut bytes = bios::core_image(&core, partition.start / 512, partition.size)?;
-        bytes.resize(usize::try_from(partition.size)?, 0);
-        self.write_at(&bytes, partition.start)
-    }
-
-    fn write_oem(&self) -> anyhow::Result<()> {
-        let partition = self.plan.layout.of(Role::Oem)?;
-        let id = derive(self.plan.install_id, Role::Oem.label());
-        let small = |name: &str, bytes: Vec<u8>| SmallFile {
-            name: name.into(),
-            bytes,
-            mode: 0o600,
-        };
-        let report = serde_json::to_vec_pretty(&self.report).context("writing the report")?;
+    fn write_oem(&mut self) -> anyhow::Result<()> {
+        let report = self.report_bytes()?;
         let files = [
             small(CONFIG_NAME, self.inputs.config.clone()),
             small(REPORT_NAME, report),
         ];
-        ext4::make_with_files(self.target()?, partition, id, &files)
+        let partition = self.plan.layout()?.of(Role::Oem)?;
+        let id = derive(self.plan.install_id, Role::Oem.label());
+        ext4::make_with_files(self.block(0)?, partition, id, &files)?;
+        self.note(|unfinished| unfinished.config_kept = true)
     }
 
-    /// Everything else must be on the disk before the table, and the table before the MBR.
-    fn write_table(&self) -> anyhow::Result<()> {
-        let boot_img = self
-            .inputs
-            .image
-            .read(&self.inputs.image.manifest.boot.bios_boot)?;
-        let core_lba = self.plan.layout.of(Role::BiosBoot)?.start / 512;
-        let code = bios::boot_code(&boot_img, core_lba)?;
-        let table = table::render_table(&self.plan.layout, &code)?;
-        self.sync()?;
-        self.write_at(&table.backup, table.backup_start)?;
-        self.write_at(&table.primary, u64::from(self.plan.layout.sector_size))?;
-        self.sync()?;
-        self.write_at(&table.mbr, 0)?;
-        self.sync()
+    fn finish_oem(&self) -> anyhow::Result<()> {
+        let partition = self.plan.layout()?.of(Role::Oem)?;
+        let report = small(REPORT_NAME, self.report_bytes()?);
+        ext4::replace_files(self.block(0)?, partition, &[report])
+    }
+
+    fn report_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(&self.report).context("writing the report")
     }
 }
 
-/// A reader that tells how far it is, now and then.
-struct Told<'a, R> {
-    inner: R,
-    done: u64,
-    total: u64,
-    number: usize,
-    of: usize,
-    events: &'a Sender<Event>,
-    last: Instant,
-}
-
-impl<R: Read> Read for Told<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.done += count as u64;
-        if self.last.elapsed() >= PROGRESS_PAUSE {
-            self.last = Instant::now();
-            let event = Event::Progress {
-                number: self.number,
-                of: self.of,
-                done: self.done,
-                total: self.total,
-            };
-            self.events.send(event).ok();
-        }
-        Ok(count)
+fn small(name: &str, bytes: Vec<u8>) -> SmallFile {
+    SmallFile {
+        name: name.into(),
+        bytes,
+        mode: 0o600,
     }
 }

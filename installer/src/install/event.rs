@@ -33,6 +33,15 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// Something went wrong that is no reason to stop.
+    Complaint {
+        /// Number of the step.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// What, on which disk, and why.
+        message: String,
+    },
     /// A step is done.
     End {
         /// Its number.
@@ -62,6 +71,11 @@ impl fmt::Display for Event {
                     show(*total)
                 )
             }
+            Self::Complaint {
+                number,
+                of,
+                message,
+            } => write!(f, "[{number}/{of}]   warning: {message}"),
             Self::End {
                 number,
                 of,

@@ -5,7 +5,6 @@
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::disk::layout::{Layout, Role};
 use crate::failure::{Failure, Kind};
@@ -45,21 +44,23 @@ pub struct SlotBoot {
     pub root_hash: String,
     /// Where the hash tree starts in the slot, in bytes.
     pub hash_offset: u64,
-    /// GUID of the slot's partition.
-    pub slot_guid: Uuid,
-    /// GUID of the OEM partition.
-    pub oem_guid: Uuid,
-    /// GUID of the VAR partition.
-    pub var_guid: Uuid,
-    /// GUID of the DATA partition.
-    pub data_guid: Uuid,
+    /// PARTUUID of the slot.
+    pub slot_id: String,
+    /// PARTUUID of OEM.
+    pub oem_id: String,
+    /// PARTUUID of VAR.
+    pub var_id: String,
+    /// PARTUUID of DATA, which may be on another disk; a witness has none.
+    pub data_id: Option<String>,
 }
 
 impl SlotBoot {
-    /// The slot `role` of a disk with this layout, holding an image with this hash tree.
+    /// The slot `role` of a disk with this layout, holding an image with this hash tree; `data`
+    /// is the layout of the data disk.
     pub fn new(
         role: Role,
         layout: &Layout,
+        data: Option<&Layout>,
         verity: &Verity,
         version: &str,
     ) -> anyhow::Result<Self> {
@@ -68,10 +69,10 @@ impl SlotBoot {
             version: version.to_owned(),
             root_hash: verity.root_hash.clone(),
             hash_offset: verity.hash_offset,
-            slot_guid: layout.of(role)?.guid,
-            oem_guid: layout.of(Role::Oem)?.guid,
-            var_guid: layout.of(Role::Var)?.guid,
-            data_guid: layout.of(Role::Data)?.guid,
+            slot_id: layout.partuuid(role)?,
+            oem_id: layout.partuuid(Role::Oem)?,
+            var_id: layout.partuuid(Role::Var)?,
+            data_id: data.unwrap_or(layout).partuuid(Role::Data).ok(),
         })
     }
 
@@ -93,7 +94,7 @@ pub fn slot_dir(role: Role) -> String {
 /// The kernel's command line for a slot.
 pub fn render_arguments(menu: &BootMenu) -> String {
     let slot = &menu.slot;
-    let device = format!("PARTUUID={}", slot.slot_guid);
+    let device = format!("PARTUUID={}", slot.slot_id);
     let mut words = vec![
         "root=/dev/mapper/root".to_owned(),
         "rootfstype=squashfs".into(),
@@ -106,16 +107,20 @@ pub fn render_arguments(menu: &BootMenu) -> String {
             slot.hash_offset
         ),
         format!("harrow.boot.slot={}", slot.letter()),
-        format!("harrow.boot.oem=PARTUUID={}", slot.oem_guid),
-        format!("harrow.boot.var=PARTUUID={}", slot.var_guid),
-        format!("harrow.boot.data=PARTUUID={}", slot.data_guid),
+        format!("harrow.boot.oem=PARTUUID={}", slot.oem_id),
+        format!("harrow.boot.var=PARTUUID={}", slot.var_id),
+    ];
+    if let Some(data) = &slot.data_id {
+        words.push(format!("harrow.boot.data=PARTUUID={data}"));
+    }
+    words.extend([
         "systemd.gpt_auto=0".into(),
         "loglevel=4".into(),
         // Hundreds of lines would take seconds on a serial console.
         "systemd.show_status=error".into(),
         format!("lsm={LSM}"),
         "panic=30".into(),
-    ];
+    ]);
     words.extend(menu.consoles.iter().map(|c| format!("console={c}")));
     words.extend(menu.arguments.iter().cloned());
     words.join(" ")
@@ -217,12 +222,25 @@ pub fn render_env(variables: &[(&str, &str)]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::config::Sizes;
+    use crate::disk::layout::{DataPlace, Shape, TableKind, Wish};
 
     fn menu() -> BootMenu {
-        let sizes = Sizes { var: 20 << 30 };
-        let layout = Layout::compute(64 << 30, 512, 1, sizes, Uuid::from_u128(3)).unwrap();
+        let shape = Shape {
+            size: 64 << 30,
+            sector_size: 512,
+            optimal_io: 0,
+        };
+        let wish = Wish {
+            image_size: 1,
+            sizes: Sizes { var: 20 << 30 },
+            table: TableKind::Gpt,
+            data: DataPlace::Here,
+        };
+        let layout = Layout::of_install(shape, wish, Uuid::from_u128(3)).unwrap();
         let verity = Verity {
             root_hash: "ab".repeat(32),
             salt: String::new(),
@@ -232,7 +250,7 @@ mod tests {
         BootMenu {
             consoles: vec!["tty0".into(), "ttyS1,57600n8".into()],
             arguments: vec!["intel_iommu=on".into()],
-            slot: SlotBoot::new(Role::SlotA, &layout, &verity, "1.2.3").unwrap(),
+            slot: SlotBoot::new(Role::SlotA, &layout, None, &verity, "1.2.3").unwrap(),
         }
     }
 
@@ -241,8 +259,8 @@ mod tests {
         let menu = menu();
         let text = render_slot(&menu).unwrap();
         for part in [
-            format!("systemd.verity_root_data=PARTUUID={} ", menu.slot.slot_guid),
-            format!("harrow.boot.var=PARTUUID={} ", menu.slot.var_guid),
+            format!("systemd.verity_root_data=PARTUUID={} ", menu.slot.slot_id),
+            format!("harrow.boot.var=PARTUUID={} ", menu.slot.var_id),
             "hash-offset=4096,superblock=true ".into(),
             "console=tty0 console=ttyS1,57600n8 intel_iommu=on\n".into(),
             "initrd /EFI/harrow/a/initrd.img".into(),

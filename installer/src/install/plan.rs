@@ -1,17 +1,20 @@
-//! What an install will do, as data: target, layout and a list of steps.
+//! What an install will do, as data: disks, layouts and a list of steps.
 //!
-//! In: config, probed target, image manifest, the install's id. Out: [`Plan`]. Pure; printing a
+//! In: config, probed targets, image manifest, the install's id. Out: [`Plan`]. Pure; printing a
 //! plan and executing it show the same lines. It holds no secrets.
 
 use std::fmt;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::grub::{self, BootMenu, SlotBoot};
+use super::step::Step;
 use crate::config::Config;
 use crate::disk::bios;
-use crate::disk::layout::{Layout, Role, show};
+use crate::disk::journal::Unfinished;
+use crate::disk::layout::{ALIGN, DataPlace, Layout, Role, TableKind, Wish, show};
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::manifest::ImageManifest;
@@ -19,144 +22,102 @@ use crate::image::manifest::ImageManifest;
 /// Everything an install will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Names this install; every UUID on the disk is derived from it.
+    /// Names this install; every UUID on the disks is derived from it.
     pub install_id: Uuid,
-    /// What is written to.
-    pub target: Target,
-    /// Where everything goes.
-    pub layout: Layout,
+    /// What is written to. The first one is the install disk.
+    pub disks: Vec<PlannedDisk>,
     /// The boot menu.
     pub menu: BootMenu,
     /// Size of the data that is written, in bytes, without file system structures.
     pub bytes: u64,
+    /// What an install that did not end left on the install disk and this one keeps.
+    #[serde(default)]
+    pub resumed: Option<Resumed>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// One step. `Display` is the line that people see.
+/// A disk and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Step {
-    /// Reads the whole image set and checks every digest and the hash tree.
-    CheckImage {
-        /// Bytes to read.
-        bytes: u64,
-    },
-    /// Locks the disk, or creates the file.
-    OpenTarget,
-    /// Clears the start and the end of the disk: from here on it does not boot.
-    MakeUnbootable,
-    /// Makes an empty ext4 file system.
-    MakeFilesystem {
-        /// Which one.
-        role: Role,
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// Streams the slot image into a slot.
-    WriteSlot {
-        /// Which slot.
-        role: Role,
-        /// Bytes to write.
-        bytes: u64,
-    },
-    /// Makes a slot empty.
-    ClearSlot {
-        /// Which slot.
-        role: Role,
-    },
-    /// Makes the EFI system partition with boot loaders, kernel, initrd and menu.
-    WriteEsp {
-        /// Bytes of its files.
-        bytes: u64,
-    },
-    /// Writes GRUB's core image for BIOS.
-    WriteBiosCore,
-    /// Makes the OEM file system with the config and the report.
-    WriteOem,
-    /// Writes the partition table and the boot code: from here on the disk boots.
-    WriteTable,
+pub struct PlannedDisk {
+    /// The disk, pinned by its identity.
+    pub target: Target,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What it will hold; nothing when it is only wiped.
+    pub layout: Option<Layout>,
 }
 
-impl Step {
-    /// Bytes that this step reports progress on; 0 when it does not.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::CheckImage { bytes }
-            | Self::WriteSlot { bytes, .. }
-            | Self::WriteEsp { bytes } => *bytes,
-            _ => 0,
-        }
-    }
+/// What a disk is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The system.
+    Install,
+    /// Longhorn's data.
+    Data,
+    /// Nothing: it is only emptied.
+    Wipe,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CheckImage { bytes } => write!(f, "check the image ({})", show(*bytes)),
-            Self::OpenTarget => f.write_str("open the target and lock it"),
-            Self::MakeUnbootable => f.write_str("clear what the target held"),
-            Self::MakeFilesystem { role, size } => {
-                write!(f, "make the file system {} ({})", role.name(), show(*size))
-            }
-            Self::WriteSlot { role, bytes } => {
-                write!(f, "write the system to {} ({})", role.name(), show(*bytes))
-            }
-            Self::ClearSlot { role } => write!(f, "leave {} empty", role.name()),
-            Self::WriteEsp { bytes } => {
-                write!(f, "write boot loaders and kernel ({})", show(*bytes))
-            }
-            Self::WriteBiosCore => f.write_str("write the boot loader for BIOS"),
-            Self::WriteOem => f.write_str("write the config"),
-            Self::WriteTable => {
-                f.write_str("write the partition table, which makes the disk bootable")
-            }
-        }
-    }
+/// An install that is gone on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// Number of its last record in the journal.
+    pub record: u64,
+    /// Slot A holds this image already.
+    pub slot_kept: bool,
 }
 
-/// Makes the plan of a new install. `consoles` are the kernel's, the last one the main one.
-pub fn plan_install(
-    config: &Config,
-    target: Target,
-    manifest: &ImageManifest,
-    consoles: &[String],
-    install_id: Uuid,
-) -> anyhow::Result<Plan> {
-    let layout = Layout::compute(
-        target.size(),
-        target.sector_size(),
-        manifest.slot.file.size,
-        config.storage.sizes,
-        install_id,
-    )?;
-    let slot = manifest.slot.file.size;
+/// What a plan is made from besides the config.
+#[derive(Debug)]
+pub struct PlanInputs<'a> {
+    /// The install disk.
+    pub target: Target,
+    /// The disk for Longhorn's data, when it is another one.
+    pub data: Option<Target>,
+    /// Further disks to be emptied.
+    pub wipe: Vec<Target>,
+    /// What is installed.
+    pub manifest: &'a ImageManifest,
+    /// Consoles of the kernel, the last one the main one.
+    pub consoles: &'a [String],
+    /// The id of the install, unless one is gone on with.
+    pub install_id: Uuid,
+    /// The install that the install disk is in the middle of, with the number of its record.
+    pub unfinished: Option<(u64, Unfinished)>,
+}
+
+/// Makes the plan of an install.
+pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<Plan> {
+    let manifest = inputs.manifest;
+    let wish = Wish {
+        image_size: manifest.slot.file.size,
+        sizes: config.storage.sizes,
+        table: config.storage.table,
+        data: match (&inputs.data, config.storage.data) {
+            (Some(_), _) => DataPlace::OtherDisk,
+            (None, DataPlace::Nowhere) => DataPlace::Nowhere,
+            (None, _) => DataPlace::Here,
+        },
+    };
+    let (layout, resumed) = lay_out(&inputs, wish)?;
+    let install_id = match (&resumed, &inputs.unfinished) {
+        (Some(_), Some((_, unfinished))) => unfinished.install_id,
+        _ => inputs.install_id,
+    };
     let all: u64 = manifest.files().map(|file| file.size).sum();
-    let boot = &manifest.boot;
-    bios::check_sizes(
-        boot.bios_boot.size,
-        boot.bios_core.size,
-        layout.of(Role::BiosBoot)?.size,
-    )
-    .map_err(|e| {
-        Failure::error(
-            Kind::ImageDamaged,
-            format!("the image's boot loader for BIOS: {e}"),
-            "the image was put together wrongly; take another build",
-        )
-    })?;
-    let esp = all - slot - boot.bios_boot.size - boot.bios_core.size;
-    if esp > layout.of(Role::Esp)?.size * 9 / 10 {
-        return Err(Failure::error(
-            Kind::ImageDamaged,
-            format!("the image's boot files have {}, more than fits", show(esp)),
-            "build the image with a smaller initrd",
-        ));
-    }
+    let esp = check_boot_files(manifest, &layout, all)?;
+    let data_layout = match &inputs.data {
+        Some(target) => Some(Layout::of_data(target.shape(), install_id)?),
+        None => None,
+    };
     let consoles = match &config.os.tty {
         Some(tty) if tty.starts_with("tty0") => vec![tty.clone()],
         Some(tty) => vec!["tty0".to_owned(), tty.clone()],
-        None => consoles.to_vec(),
+        None => inputs.consoles.to_vec(),
     };
     let menu = BootMenu {
         consoles,
@@ -164,59 +125,182 @@ pub fn plan_install(
         slot: SlotBoot::new(
             Role::SlotA,
             &layout,
+            data_layout.as_ref(),
             &manifest.slot.verity,
             &manifest.version,
         )?,
     };
     grub::render_slot(&menu)?;
-    let size_of = |role| layout.of(role).map(|p| p.size);
-    let make = |role| -> anyhow::Result<Step> {
-        Ok(Step::MakeFilesystem {
-            role,
-            size: size_of(role)?,
-        })
-    };
-    let steps = vec![
-        Step::CheckImage { bytes: all },
-        Step::OpenTarget,
-        Step::MakeUnbootable,
-        make(Role::Var)?,
-        make(Role::Data)?,
-        Step::WriteSlot {
-            role: Role::SlotA,
-            bytes: slot,
-        },
-        Step::ClearSlot { role: Role::SlotB },
-        Step::WriteEsp { bytes: esp },
-        Step::WriteBiosCore,
-        Step::WriteOem,
-        Step::WriteTable,
-    ];
-    Ok(Plan {
-        install_id,
+    let mut disks = vec![PlannedDisk {
+        target: inputs.target,
+        purpose: Purpose::Install,
+        layout: Some(layout),
+    }];
+    disks.extend(inputs.data.map(|target| PlannedDisk {
         target,
-        layout,
+        purpose: Purpose::Data,
+        layout: data_layout,
+    }));
+    disks.extend(inputs.wipe.into_iter().map(|target| PlannedDisk {
+        target,
+        purpose: Purpose::Wipe,
+        layout: None,
+    }));
+    let mut plan = Plan {
+        install_id,
+        disks,
         menu,
         bytes: all,
-        steps,
-    })
+        resumed,
+        steps: Vec::new(),
+    };
+    plan.steps = steps_of(&plan, manifest, esp)?;
+    Ok(plan)
+}
+
+/// The layout, and what of an unfinished install can be kept: one of the same image for which
+/// the same layout comes out.
+fn lay_out(inputs: &PlanInputs<'_>, wish: Wish) -> anyhow::Result<(Layout, Option<Resumed>)> {
+    let shape = inputs.target.shape();
+    if let Some((record, unfinished)) = &inputs.unfinished {
+        let layout = Layout::of_install(shape, wish, unfinished.install_id)?;
+        let same_image = unfinished.root_hash == inputs.manifest.slot.verity.root_hash;
+        if layout == unfinished.layout && same_image {
+            let resumed = Resumed {
+                started: unfinished.started.clone(),
+                record: *record,
+                slot_kept: unfinished.slot_kept,
+            };
+            return Ok((layout, Some(resumed)));
+        }
+    }
+    Ok((Layout::of_install(shape, wish, inputs.install_id)?, None))
+}
+
+/// The boot files must fit where they go. Their size on the ESP comes back.
+fn check_boot_files(manifest: &ImageManifest, layout: &Layout, all: u64) -> anyhow::Result<u64> {
+    let boot = &manifest.boot;
+    let room = match layout.table {
+        TableKind::Gpt => layout.of(Role::BiosBoot)?.size,
+        TableKind::Mbr => ALIGN - u64::from(layout.sector_size),
+    };
+    bios::check_sizes(boot.bios_boot.size, boot.bios_core.size, room).map_err(|e| {
+        Failure::error(
+            Kind::ImageDamaged,
+            format!("the image's boot loader for BIOS: {e}"),
+            "the image was put together wrongly; take another build",
+        )
+    })?;
+    let esp = all - manifest.slot.file.size - boot.bios_boot.size - boot.bios_core.size;
+    if esp > layout.of(Role::Esp)?.size * 9 / 10 {
+        return Err(Failure::error(
+            Kind::ImageDamaged,
+            format!("the image's boot files have {}, more than fits", show(esp)),
+            "build the image with a smaller initrd",
+        ));
+    }
+    Ok(esp)
+}
+
+/// What is done, in which order: nothing boots before the last step.
+fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<Vec<Step>> {
+    let slot = manifest.slot.file.size;
+    let slot_kept = plan.resumed.as_ref().is_some_and(|r| r.slot_kept);
+    let mut steps = vec![Step::CheckImage { bytes: plan.bytes }];
+    let numbered = || plan.disks.iter().enumerate();
+    steps.extend(numbered().map(|(disk, _)| Step::OpenTarget { disk }));
+    steps.extend(numbered().map(|(disk, planned)| match planned.purpose {
+        Purpose::Install | Purpose::Data => Step::ClearDisk {
+            disk,
+            slot_kept: disk == 0 && slot_kept,
+        },
+        Purpose::Wipe => Step::WipeDisk { disk },
+    }));
+    steps.push(Step::WriteOem);
+    steps.push(Step::WriteSlot {
+        role: Role::SlotA,
+        bytes: slot,
+        kept: slot_kept,
+    });
+    for (disk, planned) in numbered() {
+        for role in [Role::Var, Role::Data] {
+            if let Some(found) = planned.layout.as_ref().and_then(|l| l.of(role).ok()) {
+                let size = found.size;
+                steps.push(Step::MakeFilesystem { disk, role, size });
+            }
+        }
+    }
+    steps.push(Step::ClearSlot { role: Role::SlotB });
+    steps.push(Step::WriteEsp { bytes: esp });
+    steps.push(Step::WriteBiosCore);
+    steps.push(Step::FinishOem);
+    // The install disk comes last: it boots then, and everything else must be there.
+    let with_table = numbered().rev().filter(|(_, d)| d.layout.is_some());
+    steps.extend(with_table.map(|(disk, _)| Step::WriteTable { disk }));
+    Ok(steps)
+}
+
+impl Plan {
+    /// The install disk's layout.
+    pub fn layout(&self) -> anyhow::Result<&Layout> {
+        self.layout_of(0)
+    }
+
+    /// The layout of a disk.
+    pub fn layout_of(&self, disk: usize) -> anyhow::Result<&Layout> {
+        let planned = self.disks.get(disk).and_then(|d| d.layout.as_ref());
+        planned.with_context(|| format!("the plan has no layout for disk {disk}"))
+    }
+
+    /// What the system goes onto.
+    pub fn target(&self) -> anyhow::Result<&Target> {
+        let first = self.disks.first().map(|d| &d.target);
+        first.context("the plan has no disk")
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Target: {}", self.target.describe())?;
-        match self.target {
-            Target::Disk(_) => writeln!(f, "Everything on it will be lost. It will hold:")?,
-            Target::File { .. } => writeln!(f, "It will hold:")?,
+        for disk in &self.disks {
+            write!(f, "{disk}")?;
         }
-        for p in &self.layout.partitions {
-            let (name, label) = (p.role.name(), p.role.label());
-            let line = format!("  {}  {name:<14} {:>10}  {label}", p.number, show(p.size));
-            writeln!(f, "{}", line.trim_end())?;
+        if let Some(resumed) = &self.resumed {
+            let started = &resumed.started;
+            let kept = if resumed.slot_kept {
+                "the system on it is kept when it reads back well"
+            } else {
+                "nothing on it can be kept"
+            };
+            writeln!(f, "An install of {started} did not end on it: {kept}.")?;
         }
         writeln!(f, "Steps:")?;
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(f, "  {:>2}. {step}", number + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlannedDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let purpose = match self.purpose {
+            Purpose::Install => "Target",
+            Purpose::Data => "Data disk",
+            Purpose::Wipe => "Wiped disk",
+        };
+        writeln!(f, "{purpose}: {}", self.target.describe())?;
+        match (&self.target, &self.layout) {
+            (Target::Disk(_), Some(_)) => {
+                writeln!(f, "Everything on it will be lost. It will hold:")?;
+            }
+            (Target::Disk(_), None) => writeln!(f, "Everything on it will be lost.")?,
+            (Target::File { .. }, Some(_)) => writeln!(f, "It will hold:")?,
+            (Target::File { .. }, None) => {}
+        }
+        for p in self.layout.iter().flat_map(|layout| &layout.partitions) {
+            let (name, label) = (p.role.name(), p.role.label());
+            let line = format!("  {}  {name:<14} {:>10}  {label}", p.number, show(p.size));
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::plan::{Plan, Step};
+use super::plan::Plan;
+use super::step::Step;
 use crate::failure::{Failure, Kind};
 
 /// What happened in an install.
@@ -65,13 +66,15 @@ pub struct Entry {
     pub step: Step,
     /// How long it took; `None` when it did not end.
     pub milliseconds: Option<u64>,
+    /// What went wrong, when that was no reason to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// A place for a report, known to be good before anything is written elsewhere.
 #[derive(Debug)]
 pub struct ReportFile {
     path: PathBuf,
-    file: NamedTempFile,
 }
 
 impl ReportFile {
@@ -102,22 +105,23 @@ impl ReportFile {
         if let Some(other) = others.iter().find(|other| real(other) == real(path)) {
             return Err(refused(format!("that is {}", other.display())));
         }
-        let file = NamedTempFile::new_in(folder).map_err(|e| refused(e.to_string()))?;
+        NamedTempFile::new_in(folder).map_err(|e| refused(e.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
-            file,
         })
     }
 
-    /// Writes the report in one go.
-    pub fn write(mut self, report: &Report) -> anyhow::Result<()> {
+    /// Writes the report in one go, in place of an earlier one.
+    pub fn write(&self, report: &Report) -> anyhow::Result<()> {
         let doing = || format!("writing the report {}", self.path.display());
         let bytes = serde_json::to_vec_pretty(report).with_context(doing)?;
-        self.file.write_all(&bytes).with_context(doing)?;
-        self.file
-            .persist(&self.path)
-            .map(drop)
-            .with_context(|| format!("writing the report {}", self.path.display()))
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut file = NamedTempFile::new_in(folder).with_context(doing)?;
+        file.write_all(&bytes).with_context(doing)?;
+        file.persist(&self.path).map(drop).with_context(doing)
     }
 }
 

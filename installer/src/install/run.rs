@@ -13,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::engine::{self, Inputs};
-use super::plan::{Plan, plan_install};
+use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
 use super::signals;
 use crate::config::{
@@ -119,14 +119,22 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         wait::until("the disk", options.patience, PAUSE, appeared).ok();
     }
     let target = Target::probe(&device, options.size)?;
+    let unfinished = target.unfinished();
     let plan = plan_install(
         &config,
-        target,
-        &image.manifest,
-        &options.consoles,
-        Uuid::new_v4(),
+        PlanInputs {
+            target,
+            data: None,
+            wipe: Vec::new(),
+            manifest: &image.manifest,
+            consoles: &options.consoles,
+            install_id: Uuid::new_v4(),
+            unfinished,
+        },
     )?;
-    plan.target.check_room(plan.bytes + OVERHEAD)?;
+    for disk in &plan.disks {
+        disk.target.check_room(plan.bytes + OVERHEAD)?;
+    }
     ext4::check_tools()?;
     Ok(Prepared {
         plan,
@@ -170,7 +178,7 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     let salt = Uuid::new_v4().into_bytes();
     let mut short = [0; 12];
     short.copy_from_slice(&salt[..12]);
-    let target = &prepared.plan.target;
+    let target = prepared.plan.target()?;
     let report_file = match &options.report {
         Some(path) => {
             let mut others = vec![target.path()];
@@ -186,6 +194,13 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
         origins: &prepared.origins,
         config: prepared.answers.to_node_yaml(short)?.into_bytes(),
         half_made: &half_made,
+        open: &Target::open,
+        keep: &|report| {
+            // A failed install matters more than its report.
+            if let Some(Err(error)) = report_file.as_ref().map(|file| file.write(report)) {
+                tracing::warn!("{error:#}");
+            }
+        },
     };
     let (events, incoming) = channel();
     let (report, result) = std::thread::scope(|scope| {
@@ -205,20 +220,16 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     if half_made.load(Ordering::SeqCst) {
         target.discard();
     }
-    if let Some(file) = report_file {
-        let written = file.write(&report);
-        // A failed install matters more than its report.
-        if result.is_ok() {
-            written?;
-        }
-    }
     result?;
+    if let Some(file) = report_file {
+        file.write(&report)?;
+    }
     if let Outcome::Done { milliseconds } = report.outcome {
         let (seconds, tenths) = (milliseconds / 1000, milliseconds % 1000 / 100);
         if !options.json {
             printer.line(format!(
                 "installed in {seconds}.{tenths} s onto {}",
-                prepared.plan.target.describe()
+                target.describe()
             ));
         }
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::config::{Config, Ipv4Method, Management, Mode, Os, Secret, Sizes, Storage};
+use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
@@ -242,6 +243,8 @@ pub fn fallback_config() -> Config {
             device: None,
             data_disk: None,
             sizes: Sizes { var: 0 },
+            data: DataPlace::Here,
+            table: TableKind::Gpt,
         },
         poweroff: false,
         automatic: false,

@@ -3,6 +3,7 @@
 use super::super::answers::{Answers, DeviceChoice, DiskRule};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
+use super::super::resolve::data_place;
 use super::super::resolved::Sizes;
 use crate::disk::layout::least_disk;
 
@@ -41,7 +42,12 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
         None => 150 << 30,
     };
     if let Some(DeviceChoice::Rule(rule)) = &install.device {
-        check_rule("install.device", rule, least_disk(Sizes { var }), problems);
+        check_rule(
+            "install.device",
+            rule,
+            least_disk(Sizes { var }, data_place(answers)),
+            problems,
+        );
     }
     if let Some(DeviceChoice::Rule(rule)) = &install.data_disk {
         check_rule("install.data_disk", rule, 0, problems);

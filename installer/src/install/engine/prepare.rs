@@ -1,0 +1,162 @@
+//! What comes before anything is put on a disk: the image's boot files are checked, the disks are
+//! opened and cleared, the journal is begun.
+//!
+//! In: the plan. Out: disks that do not boot and hold nothing that could be taken for something.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context as _;
+
+use super::Run;
+use super::boot::read_exact;
+use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
+use crate::disk::layout::{ALIGN, Role, journal_start};
+use crate::failure::{Failure, Kind};
+use crate::image::set::from_io;
+use crate::install::plan::Purpose;
+
+/// A stamp is a block of any disk.
+const STAMP: usize = 4096;
+
+impl Run<'_> {
+    /// Reads the boot files, so that a damaged medium is found while the disk still holds what it
+    /// held. The slot image is checked while it is written.
+    pub(super) fn check_image(&self) -> anyhow::Result<()> {
+        let image = self.inputs.image;
+        let mut done = 0;
+        for entry in image.manifest.files().skip(1) {
+            let mut reader = self.progress(image.reader(entry)?, done);
+            io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
+            done += entry.size;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_target(&mut self, disk: usize) -> anyhow::Result<()> {
+        let planned = self.plan.disks.get(disk);
+        let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
+        let opened = match (self.inputs.open)(&planned.target) {
+            Ok(opened) => Some(opened),
+            Err(error) if planned.purpose == Purpose::Wipe => {
+                self.complain(&error.context(format!("{} is left alone", self.name(disk))));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        self.blocks.push(opened);
+        self.inputs.half_made.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The first thing that goes is what could boot. Only then the journal is begun: a disk that
+    /// still has its table would lose data to it.
+    pub(super) fn clear_disk(&mut self, disk: usize, slot_kept: bool) -> anyhow::Result<()> {
+        self.make_unbootable(disk)?;
+        let layout = self.plan.layout_of(disk)?;
+        if disk == 0 {
+            let record = self.plan.resumed.as_ref().map_or(0, |r| r.record);
+            let manifest = &self.inputs.image.manifest;
+            self.journal = Some((
+                record,
+                Unfinished {
+                    install_id: self.plan.install_id,
+                    version: manifest.version.clone(),
+                    root_hash: manifest.slot.verity.root_hash.clone(),
+                    started: self.report.started.clone(),
+                    layout: layout.clone(),
+                    config_kept: false,
+                    slot_kept,
+                },
+            ));
+            self.write_journal()?;
+        }
+        let kept = match slot_kept {
+            true => Some(layout.of(Role::SlotA)?.range()),
+            false => None,
+        };
+        self.clear_signatures(disk, kept)?;
+        self.prove(disk, slot_kept)
+    }
+
+    pub(super) fn wipe_disk(&mut self, disk: usize) -> anyhow::Result<()> {
+        if self.blocks.get(disk).is_some_and(Option::is_none) {
+            return Ok(());
+        }
+        self.make_unbootable(disk)?;
+        self.clear_signatures(disk, None)
+    }
+
+    fn make_unbootable(&self, disk: usize) -> anyhow::Result<()> {
+        self.zero(disk, 0..ALIGN)?;
+        self.sync(disk)
+    }
+
+    /// Everything by which a program could recognise what the disk held, but for the journal and
+    /// what is `kept`.
+    fn clear_signatures(&self, disk: usize, kept: Option<Range<u64>>) -> anyhow::Result<()> {
+        let size = self.size(disk)?;
+        let journal = journal_start(size)..journal_start(size) + JOURNAL_SIZE;
+        self.zero(disk, journal.end..size)?;
+        let _ = kept;
+        self.sync(disk)
+    }
+
+    /// Writes a stamp to the start of each partition and reads all of them back: a disk that lies
+    /// about its size, or drops writes, is found out before anybody relies on it.
+    fn prove(&self, disk: usize, slot_kept: bool) -> anyhow::Result<()> {
+        let partitions = self.plan.layout_of(disk)?.partitions.iter();
+        let partitions = partitions.filter(|p| !(slot_kept && p.role == Role::SlotA));
+        let places: Vec<u64> = partitions
+            .flat_map(|p| [p.start, p.start + p.size - STAMP as u64])
+            .collect();
+        for at in &places {
+            self.write_at(disk, &self.stamp(*at), *at)?;
+        }
+        self.sync(disk)?;
+        let block = self.block(disk)?;
+        block.forget();
+        for at in &places {
+            let mut found = [0; STAMP];
+            read_exact(block, &mut found, *at).map_err(|e| self.read_failed(disk, *at, e))?;
+            if found != self.stamp(*at) {
+                return Err(Failure::error(
+                    Kind::DeviceFailed,
+                    format!(
+                        "{} does not keep what is written at byte {at}: it reads back differently",
+                        self.name(disk)
+                    ),
+                    "the disk is failing, or has less than it says; take another one",
+                ));
+            }
+        }
+        for at in places {
+            self.zero(disk, at..at + STAMP as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that no other place of this disk, and no other install, has.
+    fn stamp(&self, at: u64) -> [u8; STAMP] {
+        let id = self.plan.install_id.as_u128() ^ (u128::from(at) << 64) ^ u128::from(at);
+        let mut stamp = [0; STAMP];
+        for chunk in stamp.chunks_mut(16) {
+            chunk.copy_from_slice(&id.to_le_bytes());
+        }
+        stamp
+    }
+
+    /// Writes down on the disk itself how far this install is.
+    pub(super) fn write_journal(&mut self) -> anyhow::Result<()> {
+        let Some((record, unfinished)) = &mut self.journal else {
+            return Ok(());
+        };
+        *record += 1;
+        let written = match self.blocks.first() {
+            Some(Some(block)) => journal::write(block.as_ref(), *record, unfinished),
+            _ => Ok(()),
+        };
+        written.context("writing the journal of the install")
+    }
+}
