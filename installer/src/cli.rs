@@ -242,13 +242,18 @@ fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
     if given {
         live::follow_config_url(&mut sources, tell)?;
     }
-    if is_live(what) {
-        sources.extend(cmdline::source(&this_cmdline()));
+    match (is_live(what), given) {
+        (true, true) => {
+            sources.extend(cmdline::source(&this_cmdline()));
+            sources.extend(live::image_defaults()?);
+        }
+        (true, false) => {
+            sources = live::find_sources(&this_cmdline(), tell)?;
+            live::follow_config_url(&mut sources, tell)?;
+        }
+        (false, _) => {}
     }
-    if !given {
-        live::follow_config_url(&mut sources, tell)?;
-    }
-    if sources.is_empty() {
+    if !live::is_said(&sources) {
         return Err(Failure::error(
             Kind::ConfigMissing,
             "no config was given",
@@ -297,12 +302,10 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 }
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
-    let line = this_cmdline();
-    let found = live::find_config(&line, |line| printer.line(line))?;
-    let mut sources: Vec<Source> = found.into_iter().collect();
-    sources.extend(cmdline::source(&line));
-    live::follow_config_url(&mut sources, |line| printer.line(line))?;
-    if sources.is_empty() {
+    let tell = |line: String| printer.line(line);
+    let mut sources = live::find_sources(&this_cmdline(), tell)?;
+    live::follow_config_url(&mut sources, tell)?;
+    if !live::is_said(&sources) {
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
         printer.line(

@@ -1,22 +1,24 @@
 //! The live medium: where it is, and the config that somebody gave it.
 //!
-//! In: the kernel's command line and the mounted medium. Out: the sources of a config; none
-//! when nobody gave one.
+//! In: the kernel's command line, the mounted medium and the disks. Out: the sources of a config;
+//! none when nobody gave one.
+
+mod fetch;
+mod seeds;
+
+pub use fetch::{GITHUB, fetch_keys, follow_config_url};
+pub use seeds::find_seeds;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::formats::{mask_urls, masked_url};
-use crate::config::{Severity, Source, SourceKind, check_sources};
+use crate::config::{Source, SourceKind, cmdline};
 use crate::disk::fat::Fat;
 use crate::disk::window::Window;
-use crate::failure::{Failure, Kind};
 use crate::sys::cmdline::Cmdline;
-use crate::sys::net;
 
 /// Where the initrd mounts the medium.
 pub const MEDIUM: &str = "/run/harrow/medium";
@@ -26,53 +28,52 @@ pub const MEDIUM_IMAGE: &str = "/run/harrow/medium/harrow";
 pub const CONFIG_ON_STICK: &str = "harrow.yaml";
 /// Keys on the kernel's command line that name a config, the stronger last.
 pub const CONFIG_URLS: [&str; 2] = ["harvester.install.config_url", "harrow.install.config_url"];
-/// The same key in a config.
-const URL_KEY: &str = "install.config_url";
+/// What the image says by itself.
+pub const IMAGE_DEFAULTS: &str = "/usr/share/harrow/config.yaml";
 
-/// The network may still be coming up.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
 /// The largest config that is taken.
 const CONFIG_LIMIT: u64 = 1 << 20;
 
-/// Looks for a config, strongest source first. `tell` hears what takes time.
-pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
-    let urls = CONFIG_URLS.iter();
-    if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
-        tell(format!("fetching the config from {}", masked_url(url)));
-        return from_url(url).map(Some);
+/// Everything that the live system was given: seed disks, a config on the medium, the kernel's
+/// command line, and what the image says by itself. `tell` hears what went wrong on the way.
+pub fn find_sources(line: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Vec<Source>> {
+    let mut sources = find_seeds(tell)?;
+    // Who names a config at boot does not want the one that lies on the medium.
+    let named = CONFIG_URLS.iter().any(|key| line.get(key).is_some());
+    if !named {
+        sources.extend(on_medium()?);
     }
+    sources.extend(cmdline::source(line));
+    sources.extend(image_defaults()?);
+    Ok(sources)
+}
+
+/// Whether anybody said anything, beyond what the image says by itself.
+pub fn is_said(sources: &[Source]) -> bool {
+    sources.iter().any(|s| s.kind != SourceKind::ImageDefaults)
+}
+
+/// What the image says by itself; `None` for most.
+pub fn image_defaults() -> anyhow::Result<Option<Source>> {
+    read_source(SourceKind::ImageDefaults, Path::new(IMAGE_DEFAULTS))
+}
+
+fn on_medium() -> anyhow::Result<Option<Source>> {
     if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
         let name = format!("{CONFIG_ON_STICK} on the medium's EFI partition");
         return Ok(Some(Source::yaml(SourceKind::File, &name, bytes)));
     }
     let path = Path::new(MEDIUM_IMAGE).join(CONFIG_ON_STICK);
-    match read_some(&path) {
-        Ok(bytes) => {
-            let name = path.display().to_string();
-            Ok(Some(Source::yaml(SourceKind::File, &name, bytes)))
-        }
+    read_source(SourceKind::File, &path)
+}
+
+/// A config file that need not be there.
+fn read_source(kind: SourceKind, path: &Path) -> anyhow::Result<Option<Source>> {
+    match read_some(path) {
+        Ok(bytes) => Ok(Some(Source::yaml(kind, &path.display().to_string(), bytes))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
     }
-}
-
-fn from_url(url: &str) -> anyhow::Result<Source> {
-    let shown = masked_url(url);
-    let missing = |e: anyhow::Error| {
-        Failure::error(
-            Kind::ConfigMissing,
-            format!("{URL_KEY}={shown}: {}", mask_urls(&format!("{e:#}"))),
-            "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
-        )
-    };
-    let bytes = if url.contains("://") {
-        net::fetch_small(url, NETWORK_PATIENCE).map_err(missing)?
-    } else {
-        let path = Path::new(MEDIUM).join(url.trim_start_matches('/'));
-        read_some(&path)
-            .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
-    };
-    Ok(Source::yaml(SourceKind::ConfigUrl, &shown, bytes))
 }
 
 /// A file, or enough of it to see that it is no config.
@@ -81,26 +82,6 @@ pub fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
     file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Adds the config that the sources name in `install.config_url`, unless it is there.
-pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> anyhow::Result<()> {
-    if sources.iter().any(|s| s.kind == SourceKind::ConfigUrl) {
-        return Ok(());
-    }
-    let checked = check_sources(sources);
-    let faulty = checked
-        .problems
-        .0
-        .iter()
-        .any(|p| p.field == URL_KEY && p.code.severity() == Severity::Error);
-    // What is wrong with it is said with all other problems.
-    let url = checked.answers.install.config_url.filter(|_| !faulty);
-    if let Some(url) = url.filter(|u| !u.is_empty()) {
-        tell(format!("fetching the config from {}", masked_url(&url)));
-        sources.push(from_url(&url)?);
-    }
-    Ok(())
 }
 
 /// `harrow.yaml` at the root of the ESP of the disk that the medium is on.
@@ -190,20 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn a_config_url_is_followed_once_and_only_when_it_is_right() {
-        let file = |text: &str| Source::yaml(SourceKind::File, "f", text);
-        let mut sources = vec![file("install: {mode: install}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
-        assert_eq!(sources.len(), 1);
-        let mut sources = vec![file("install: {config_url: \"tftp://a/b\"}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
-        assert_eq!(sources.len(), 1);
-        // A path is one on the medium, which is not here.
-        let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
-        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
-        assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
-        sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));
-        follow_config_url(&mut sources, |_| {}).unwrap();
+    fn a_config_that_need_not_be_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a: 1").unwrap();
+        let kind = SourceKind::ImageDefaults;
+        let source = read_source(kind, file.path()).unwrap().unwrap();
+        assert!(!is_said(&[source]));
+        assert_eq!(read_source(kind, Path::new("/no/such")).unwrap(), None);
+        assert!(read_source(kind, Path::new("/etc/passwd/x")).is_err());
+        assert!(is_said(&[Source::yaml(SourceKind::SeedDisk, "x", "")]));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::live;
 use crate::sys::console::Printer;
-use crate::sys::wait;
+use crate::sys::{random, wait};
 
 /// Room for file system structures on a file target, beyond the files themselves.
 const OVERHEAD: u64 = 512 << 20;
@@ -47,6 +47,8 @@ pub struct Options {
     pub json: bool,
     /// Consoles of the node when the config does not say.
     pub consoles: Vec<String>,
+    /// Where people's keys are fetched from, when not from GitHub.
+    pub key_server: Option<String>,
     /// How long a disk is waited for that is not there yet, as on a machine that is starting.
     pub patience: Duration,
 }
@@ -96,16 +98,19 @@ pub fn check_config(source: &Source) -> anyhow::Result<()> {
 
 /// Decides everything; writes nothing.
 pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
-    let checked = check_sources(sources);
+    let mut checked = check_sources(sources);
+    // From here on there is no password in clear.
+    checked.answers.hash_password(random::salt());
     let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
-    let Some(config) = checked.config else {
+    let Some(mut config) = checked.config else {
         return Err(Failure::error(
             Kind::ConfigInvalid,
             checked.problems.only(Severity::Error).to_string(),
             "correct the config; nothing was changed on any disk",
         ));
     };
+    config.os.password.clone_from(&checked.answers.os.password);
     let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let image = ImageSet::open(
         options
@@ -167,9 +172,9 @@ fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow:
 
 /// Runs a plan.
 pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow::Result<()> {
-    let salt = Uuid::new_v4().into_bytes();
-    let mut short = [0; 12];
-    short.copy_from_slice(&salt[..12]);
+    let mut answers = prepared.answers.clone();
+    let server = options.key_server.as_deref().unwrap_or(live::GITHUB);
+    live::fetch_keys(&mut answers, server)?;
     let target = &prepared.plan.target;
     let report_file = match &options.report {
         Some(path) => {
@@ -184,7 +189,7 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     let inputs = Inputs {
         image: &prepared.image,
         origins: &prepared.origins,
-        config: prepared.answers.to_node_yaml(short)?.into_bytes(),
+        config: answers.to_node_yaml(random::salt())?.into_bytes(),
         half_made: &half_made,
     };
     let (events, incoming) = channel();

@@ -8,10 +8,10 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use uuid::Uuid;
 
 use crate::config::{Answers, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
+use crate::sys::random;
 
 use super::accounts::Accounts;
 use super::files::{Content, under};
@@ -37,10 +37,7 @@ pub fn write_node(answers: &Answers, out: &Path) -> anyhow::Result<Vec<String>> 
         ));
     }
     // The config as the node stores and reads it: with the password hashed.
-    let mut salt = [0; 12];
-    let random = Uuid::new_v4().into_bytes();
-    salt.copy_from_slice(&random[..12]);
-    let stored = answers.to_node_yaml(salt)?;
+    let stored = answers.to_node_yaml(random::salt())?;
     let source = Source::yaml(SourceKind::Oem, CONFIG_NAME, stored.as_bytes());
     let checked = check_sources(&[source]);
     let config = checked.config.ok_or_else(|| {

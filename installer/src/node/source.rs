@@ -6,8 +6,10 @@
 
 use std::path::Path;
 
+use crate::config::formats::{KeySource, key_source};
 use crate::config::{Config, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
+use crate::sys::random;
 
 /// Name of the config on OEM.
 pub const CONFIG_NAME: &str = "config.yaml";
@@ -25,7 +27,7 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
         )
     })?;
     let name = path.display().to_string();
-    let checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
+    let mut checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
     for problem in checked.problems.only(Severity::Error).0 {
         tracing::warn!(
             "{}: {} [{}]",
@@ -33,6 +35,13 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
             problem.message,
             problem.code.name()
         );
+    }
+    // Who edits the file may have written a password in clear.
+    checked.answers.hash_password(random::salt());
+    for key in &checked.answers.os.ssh_authorized_keys {
+        if let Ok(KeySource::GitHub(user)) = key_source(key) {
+            tracing::warn!("os.ssh_authorized_keys: github:{user} is fetched at an install only");
+        }
     }
     checked.usable_config().map_err(|problems| {
         Failure::error(
