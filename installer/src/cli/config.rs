@@ -14,6 +14,7 @@ use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
 use harrow::node::export;
 use harrow::sys::cmdline::Cmdline;
+use harrow::sys::random;
 use serde_json::json;
 
 use super::said::{parse_assignment, set_source};
@@ -179,7 +180,7 @@ fn merged(files: &[PathBuf], more: &More) -> anyhow::Result<Checked> {
     for file in files {
         sources.push(read(file)?);
     }
-    Ok(config::check_sources(&sources))
+    Ok(config::read_sources(&sources, random::salt()))
 }
 
 fn invalid(problems: &Problems) -> anyhow::Error {

@@ -18,6 +18,7 @@ use super::report::{Outcome, ReportFile};
 use super::signals;
 use crate::config::{
     Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
+    read_sources,
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
@@ -98,19 +99,16 @@ pub fn check_config(source: &Source) -> anyhow::Result<()> {
 
 /// Decides everything; writes nothing.
 pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
-    let mut checked = check_sources(sources);
-    // From here on there is no password in clear.
-    checked.answers.hash_password(random::salt());
+    let checked = read_sources(sources, random::salt());
     let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
-    let Some(mut config) = checked.config else {
+    let Some(config) = checked.config else {
         return Err(Failure::error(
             Kind::ConfigInvalid,
             checked.problems.only(Severity::Error).to_string(),
             "correct the config; nothing was changed on any disk",
         ));
     };
-    config.os.password.clone_from(&checked.answers.os.password);
     let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let image = ImageSet::open(
         options
@@ -189,7 +187,7 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     let inputs = Inputs {
         image: &prepared.image,
         origins: &prepared.origins,
-        config: answers.to_node_yaml(random::salt())?.into_bytes(),
+        config: answers.to_node_yaml()?.into_bytes(),
         half_made: &half_made,
     };
     let (events, incoming) = channel();

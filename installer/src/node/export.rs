@@ -11,7 +11,6 @@ use anyhow::Context as _;
 
 use crate::config::{Answers, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
-use crate::sys::random;
 
 use super::accounts::Accounts;
 use super::files::{Content, under};
@@ -36,8 +35,8 @@ pub fn write_node(answers: &Answers, out: &Path) -> anyhow::Result<Vec<String>> 
             "name a new folder with --out",
         ));
     }
-    // The config as the node stores and reads it: with the password hashed.
-    let stored = answers.to_node_yaml(random::salt())?;
+    // The config as the node stores and reads it.
+    let stored = answers.to_node_yaml()?;
     let source = Source::yaml(SourceKind::Oem, CONFIG_NAME, stored.as_bytes());
     let checked = check_sources(&[source]);
     let config = checked.config.ok_or_else(|| {
@@ -98,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("node");
         let text = "token: x\nos: {hostname: n1, password: hunter2}\ninstall: {mode: create}\n";
-        let answers = Answers::parse(text, "x").unwrap();
+        let answers = Answers::parse(text, "x", [7; 12]).unwrap();
         let paths = write_node(&answers, &out).unwrap();
         assert!(paths.contains(&"/etc/hostname".to_owned()), "{paths:?}");
         for path in &paths {

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use crate::config::formats::{KeySource, key_source};
-use crate::config::{Config, Severity, Source, SourceKind, check_sources};
+use crate::config::{Config, Severity, Source, SourceKind, read_sources};
 use crate::failure::{Failure, Kind};
 use crate::sys::random;
 
@@ -27,7 +27,9 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
         )
     })?;
     let name = path.display().to_string();
-    let mut checked = check_sources(&[Source::yaml(SourceKind::Oem, &name, bytes)]);
+    // Who edits the file may have written a password in clear.
+    let source = Source::yaml(SourceKind::Oem, &name, bytes);
+    let checked = read_sources(&[source], random::salt());
     for problem in checked.problems.only(Severity::Error).0 {
         tracing::warn!(
             "{}: {} [{}]",
@@ -36,8 +38,6 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
             problem.code.name()
         );
     }
-    // Who edits the file may have written a password in clear.
-    checked.answers.hash_password(random::salt());
     for key in &checked.answers.os.ssh_authorized_keys {
         if let Ok(KeySource::GitHub(user)) = key_source(key) {
             tracing::warn!("os.ssh_authorized_keys: github:{user} is fetched at an install only");
