@@ -53,5 +53,5 @@ pub use resolved::{
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};
 pub use source::{Assignment, Content, Source, SourceKind};
-pub use write::convert;
+pub use write::{convert, render_merged};
 pub use yaml::LIMIT as LARGEST_SOURCE;

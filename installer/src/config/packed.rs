@@ -210,20 +210,29 @@ mod tests {
         }
         for plain in ["", "token: x\n", "token", "abcdefgh"] {
             let unpacked = unpack(plain.as_bytes()).unwrap();
-            assert_eq!((&*unpacked.bytes, unpacked.others.len()), (plain.as_bytes(), 0));
+            assert_eq!(
+                (&*unpacked.bytes, unpacked.others.len()),
+                (plain.as_bytes(), 0)
+            );
         }
     }
 
     #[test]
     fn other_parts_are_named() {
-        let script = ("Content-Type: text/x-shellscript; charset=utf-8", "#!/bin/sh\n");
+        let script = (
+            "Content-Type: text/x-shellscript; charset=utf-8",
+            "#!/bin/sh\n",
+        );
         let include = ("Content-Type: text/x-include-url", "http://x/\n");
         let strange = ("Content-Type: \"a b\"/c", "x");
         let cloud = ("Content-Type: text/cloud-config", CONFIG);
         let data = mime(&[script, cloud, include, script, strange]);
         for data in [data.as_bytes(), &gzip(data.as_bytes())] {
             let unpacked = unpack(data).unwrap();
-            assert_eq!(&unpacked.others[..2], ["text/x-shellscript", "text/x-include-url"]);
+            assert_eq!(
+                &unpacked.others[..2],
+                ["text/x-shellscript", "text/x-include-url"]
+            );
             assert_eq!(unpacked.others.len(), 3);
             assert!(!unpacked.others[2].contains("a b"), "{:?}", unpacked.others);
         }

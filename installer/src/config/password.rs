@@ -4,6 +4,7 @@
 //! place. Pure: the salt comes from who reads.
 
 use super::formats;
+use super::problem::Mark;
 use super::secret::{self, Salt, Secret};
 use super::tree::{Node, Style, Value};
 
@@ -20,24 +21,34 @@ pub enum InClear {
 pub const FORGOTTEN: &str = "$6$forgotten$......................................................................................";
 
 /// Takes `os.password` in clear out of a tree. One that breaks a rule goes away, and the check
-/// has said so; one that begins like a hash stays as it is.
-pub fn close(tree: &mut Node, in_clear: InClear) {
+/// has said so; one that begins like a hash stays as it is. Gives the place of what went away.
+pub fn close(tree: &mut Node, in_clear: InClear) -> Option<Mark> {
     let Value::Map(top) = &mut tree.value else {
-        return;
+        return None;
     };
-    for os in top.iter_mut().filter(|entry| entry.key == "os") {
-        if let Value::Map(entries) = &mut os.node.value {
-            entries.retain_mut(|e| e.key != "password" || close_value(&mut e.node, in_clear));
+    let os = top.iter_mut().find(|entry| entry.key == "os")?;
+    let Value::Map(entries) = &mut os.node.value else {
+        return None;
+    };
+    let mut gone = None;
+    entries.retain_mut(|entry| {
+        let stays = entry.key != "password" || close_value(&mut entry.node, in_clear);
+        if !stays {
+            gone = Some(entry.node.at.clone());
         }
-    }
+        stays
+    });
+    gone
 }
 
 /// Whether the value can stay.
 fn close_value(node: &mut Node, in_clear: InClear) -> bool {
-    let Value::Scalar(scalar) = &mut node.value else {
-        return false;
+    let scalar = match &mut node.value {
+        Value::Scalar(scalar) => scalar,
+        Value::Null => return true,
+        Value::Seq(_) | Value::Map(_) => return false,
     };
-    if formats::is_hashed(&scalar.text) {
+    if scalar.text.is_empty() || formats::is_hashed(&scalar.text) {
         return true;
     }
     let password = Secret::new(std::mem::take(&mut scalar.text));

@@ -24,7 +24,7 @@ use crate::disk::ext4;
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
-use crate::live;
+use crate::live::{self, Reach};
 use crate::sys::console::Printer;
 use crate::sys::{random, wait};
 
@@ -48,8 +48,8 @@ pub struct Options {
     pub json: bool,
     /// Consoles of the node when the config does not say.
     pub consoles: Vec<String>,
-    /// Where people's keys are fetched from, when not from GitHub.
-    pub key_server: Option<String>,
+    /// How far what the config names is followed.
+    pub reach: Reach,
     /// How long a disk is waited for that is not there yet, as on a machine that is starting.
     pub patience: Duration,
 }
@@ -171,8 +171,10 @@ fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow:
 /// Runs a plan.
 pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow::Result<()> {
     let mut answers = prepared.answers.clone();
-    let server = options.key_server.as_deref().unwrap_or(live::GITHUB);
-    live::fetch_keys(&mut answers, server)?;
+    live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
+        true => tracing::warn!("{line}"),
+        false => printer.line(line),
+    })?;
     let target = &prepared.plan.target;
     let report_file = match &options.report {
         Some(path) => {

@@ -1,27 +1,24 @@
-//! What a config names and somebody else has: the config at a URL, and the keys of people.
+//! The config that another config names in `install.config_url`.
 //!
-//! In: sources or answers. Out: the same with what was fetched. The network may still be coming
-//! up, so everything is tried for a while.
+//! In: sources. Out: the same, and the one at the URL or on the medium. The network may still be
+//! coming up, so it is tried for a while.
 
-use std::path::Path;
-use std::time::Duration;
-
-use super::{MEDIUM, read_some};
-use crate::config::formats::{KeySource, key_source, masked_url, ssh_key};
-use crate::config::{Answers, Severity, Source, SourceKind, check_sources};
+use super::{Reach, read_some};
+use crate::config::formats::masked_url;
+use crate::config::{Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
 use crate::sys::net::Fetch;
 
 /// The key that names a config.
 const URL_KEY: &str = "install.config_url";
-/// Where people's keys are.
-pub const GITHUB: &str = "https://github.com";
-/// The network may still be coming up.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
 
-/// Adds the config that the sources name in `install.config_url`, unless it is there. `tell` hears
-/// what takes time.
-pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> anyhow::Result<()> {
+/// Adds the config that the sources name in `install.config_url`, whichever of them does, unless
+/// it is there. What it names itself is not followed. `tell` hears what takes time.
+pub fn follow_config_url(
+    sources: &mut Vec<Source>,
+    reach: &Reach,
+    tell: &dyn Fn(String),
+) -> anyhow::Result<()> {
     if sources.iter().any(|s| s.kind == SourceKind::ConfigUrl) {
         return Ok(());
     }
@@ -40,99 +37,51 @@ pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> an
     let shown = masked_url(&url);
     tell(format!("fetching the config from {shown}"));
     let bytes = if url.contains("://") {
-        let mut fetch = Fetch::new(url, NETWORK_PATIENCE);
+        let mut fetch = Fetch::new(url.clone(), reach.patience);
         fetch.headers = install.config_headers.into_iter().collect();
         fetch.ca = install.config_ca.filter(|ca| !ca.trim().is_empty());
         fetch.run_for_config()
     } else {
-        let path = Path::new(MEDIUM).join(url.trim_start_matches('/'));
+        let path = reach.medium.join(url.trim_start_matches('/'));
         read_some(&path).map_err(|e| anyhow::Error::new(e).context(path.display().to_string()))
     };
-    let bytes = bytes.map_err(|e| {
-        if Failure::of(&e).is_some() {
-            return e.context(URL_KEY);
-        }
-        Failure::error(
-            Kind::ConfigMissing,
-            format!("{URL_KEY}={shown}: {e:#}"),
-            "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
-        )
-    })?;
-    sources.push(Source::yaml(SourceKind::ConfigUrl, &shown, bytes));
-    Ok(())
-}
-
-/// Replaces every `github:USER` by that person's keys, fetched from `base`.
-pub fn fetch_keys(answers: &mut Answers, base: &str) -> anyhow::Result<()> {
-    fetch_keys_within(answers, base, NETWORK_PATIENCE)
-}
-
-fn fetch_keys_within(answers: &mut Answers, base: &str, patience: Duration) -> anyhow::Result<()> {
-    let mut keys = Vec::new();
-    for text in std::mem::take(&mut answers.os.ssh_authorized_keys) {
-        match key_source(&text) {
-            Ok(KeySource::GitHub(user)) => keys.extend(keys_of(&user, base, patience)?),
-            _ => keys.push(text),
-        }
+    let hint = "check the URL and the network, or give a whole config with --config FILE --alone";
+    let bytes = bytes.map_err(|e| failure(&format!("{URL_KEY}="), &shown, &e, hint))?;
+    let source = Source::yaml(SourceKind::ConfigUrl, &shown, bytes);
+    let further = check_sources(std::slice::from_ref(&source));
+    let further = further.answers.install.config_url;
+    if further.is_some_and(|there| there != url) {
+        tell(format!(
+            "warning: {shown} names another config in {URL_KEY}, which is not followed"
+        ));
     }
-    answers.os.ssh_authorized_keys = keys;
+    sources.push(source);
     Ok(())
 }
 
-fn keys_of(user: &str, base: &str, patience: Duration) -> anyhow::Result<Vec<String>> {
-    let field = "os.ssh_authorized_keys";
-    let missing = |why: String| {
-        Failure::error(
-            Kind::ConfigMissing,
-            format!("{field}: the keys of github:{user} can't be used: {why}"),
-            "write the keys themselves into the config, or check the name and the network",
-        )
+/// A fetch that failed, with the key that wanted it. What is wrong with the input stays that.
+pub(super) fn failure(key: &str, shown: &str, error: &anyhow::Error, hint: &str) -> anyhow::Error {
+    let (kind, hint) = match Failure::of(error) {
+        Some(known) => (known.kind, known.hint.clone()),
+        None => (Kind::ConfigMissing, hint.to_owned()),
     };
-    let answer = Fetch::new(format!("{base}/{user}.keys"), patience).run();
-    let bytes = answer.map_err(|e| missing(format!("{e:#}")))?.bytes;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (good, bad): (Vec<&str>, Vec<&str>) = lines.partition(|line| ssh_key(line).is_ok());
-    for line in &bad {
-        if let Err(wrong) = ssh_key(line) {
-            tracing::warn!(
-                "{field}: a key of github:{user} is left out: {}",
-                wrong.message
-            );
-        }
-    }
-    match good.is_empty() {
-        true => Err(missing(format!("none of {} is a key", bad.len()))),
-        false => Ok(good.into_iter().map(str::to_owned).collect()),
-    }
+    Failure::error(kind, format!("{key}{shown}: {error:#}"), hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::time::Duration;
 
+    use super::super::server::serve;
     use super::*;
 
-    const KEY: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBtU7Kq3Y0mZ4c4o8m1uO9bq1n4E2iZJp0m7nYkq7Z9v";
-
-    /// Answers one request with this body; gives the URL and, at the end, the request.
-    fn serve(body: &str) -> (String, std::thread::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let size = stream.read(&mut request).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&request[..size]).into_owned()
-        });
-        (format!("http://{address}"), server)
+    fn follow(sources: &mut Vec<Source>, tell: &dyn Fn(String)) -> anyhow::Result<()> {
+        let reach = Reach {
+            medium: "/no/such".into(),
+            patience: Duration::ZERO,
+            ..Reach::default()
+        };
+        follow_config_url(sources, &reach, tell)
     }
 
     fn file(text: &str) -> Source {
@@ -142,17 +91,17 @@ mod tests {
     #[test]
     fn a_config_url_is_followed_once_and_only_when_it_is_right() {
         let mut sources = vec![file("install: {mode: install}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
+        follow(&mut sources, &|_| {}).unwrap();
         assert_eq!(sources.len(), 1);
         let mut sources = vec![file("install: {config_url: \"tftp://a/b\"}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
+        follow(&mut sources, &|_| {}).unwrap();
         assert_eq!(sources.len(), 1);
         // A path is one on the medium, which is not here.
         let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
-        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
+        let error = follow(&mut sources, &|_| {}).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
         sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));
-        follow_config_url(&mut sources, |_| {}).unwrap();
+        follow(&mut sources, &|_| {}).unwrap();
     }
 
     #[test]
@@ -162,7 +111,7 @@ mod tests {
             format!("install: {{config_url: {base}/x, config_headers: {{X-Token: hunter2}}}}");
         let mut sources = vec![file(&text)];
         let told = std::cell::RefCell::new(String::new());
-        follow_config_url(&mut sources, |line| *told.borrow_mut() += &line).unwrap();
+        follow(&mut sources, &|line| *told.borrow_mut() += &line).unwrap();
         assert!(
             server
                 .join()
@@ -179,26 +128,18 @@ mod tests {
     fn a_page_is_no_config() {
         let (base, _server) = serve("<html>log in</html>");
         let mut sources = vec![file(&format!("install: {{config_url: {base}/x}}"))];
-        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
+        let error = follow(&mut sources, &|_| {}).unwrap_err();
         assert!(format!("{error:#}").contains("HTML"), "{error:#}");
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigInvalid);
     }
 
     #[test]
-    fn people_become_their_keys_or_an_error() {
-        let people = |base: &str| {
-            let mut answers = Answers::default();
-            answers.os.ssh_authorized_keys = vec!["ssh-own key".into(), "gh:some-body".into()];
-            fetch_keys_within(&mut answers, base, Duration::ZERO)
-                .map(|()| answers.os.ssh_authorized_keys)
-        };
-        let (base, server) = serve(&format!("{KEY}\n\nssh-dss AAAA\n"));
-        assert_eq!(people(&base).unwrap(), ["ssh-own key", KEY]);
-        assert!(server.join().unwrap().starts_with("GET /some-body.keys "));
-        let (base, _server) = serve("");
-        for base in [base.as_str(), "http://127.0.0.1:1"] {
-            let error = people(base).unwrap_err();
-            assert!(error.to_string().contains("github:some-body"), "{error}");
-        }
+    fn only_the_first_config_is_followed_further() {
+        let (base, _server) = serve("install: {config_url: \"http://127.0.0.1:1/z\"}");
+        let mut sources = vec![file(&format!("install: {{config_url: {base}/x}}"))];
+        let told = std::cell::RefCell::new(String::new());
+        follow(&mut sources, &|line| *told.borrow_mut() += &line).unwrap();
+        assert_eq!(sources.len(), 2);
+        assert!(told.borrow().contains("not followed"), "{}", told.borrow());
     }
 }

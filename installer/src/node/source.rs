@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use crate::config::formats::{KeySource, key_source};
 use crate::config::{Config, Severity, Source, SourceKind, read_sources};
 use crate::failure::{Failure, Kind};
+use crate::live;
 use crate::sys::random;
 
 /// Name of the config on OEM.
@@ -38,10 +38,8 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
             problem.code.name()
         );
     }
-    for key in &checked.answers.os.ssh_authorized_keys {
-        if let Ok(KeySource::GitHub(user)) = key_source(key) {
-            tracing::warn!("os.ssh_authorized_keys: github:{user} is fetched at an install only");
-        }
+    for user in live::people(&checked.answers) {
+        tracing::warn!("os.ssh_authorized_keys: github:{user} is fetched at an install only");
     }
     checked.usable_config().map_err(|problems| {
         Failure::error(

@@ -80,7 +80,10 @@ fn a_server_says_how_long_it_wants_to_be_left_alone() {
     let answer = fetch_small(&url, Duration::from_secs(3));
     assert_eq!(answer.unwrap(), b"hi");
     let took = start.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
 }
 
 #[test]
