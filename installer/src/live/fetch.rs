@@ -46,7 +46,7 @@ pub fn follow_config_url(
         read_some(&path).map_err(|e| anyhow::Error::new(e).context(path.display().to_string()))
     };
     let hint = "check the URL and the network, or give a whole config with --config FILE --alone";
-    let bytes = bytes.map_err(|e| failure(&format!("{URL_KEY}="), &shown, &e, hint))?;
+    let bytes = bytes.map_err(|e| failure(URL_KEY, &e, hint))?;
     let source = Source::yaml(SourceKind::ConfigUrl, &shown, bytes);
     let further = check_sources(std::slice::from_ref(&source));
     let further = further.answers.install.config_url;
@@ -60,12 +60,12 @@ pub fn follow_config_url(
 }
 
 /// A fetch that failed, with the key that wanted it. What is wrong with the input stays that.
-pub(super) fn failure(key: &str, shown: &str, error: &anyhow::Error, hint: &str) -> anyhow::Error {
+pub(super) fn failure(key: &str, error: &anyhow::Error, hint: &str) -> anyhow::Error {
     let (kind, hint) = match Failure::of(error) {
         Some(known) => (known.kind, known.hint.clone()),
         None => (Kind::ConfigMissing, hint.to_owned()),
     };
-    Failure::error(kind, format!("{key}{shown}: {error:#}"), hint)
+    Failure::error(kind, format!("{key}: {error:#}"), hint)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn find_metadata(
     let fetched = Fetch::new(url, reach.patience).run_for_config();
     let bytes = fetched.map_err(|e| {
         let hint = "check the URL and the network, or take ds= off the kernel's command line";
-        fetch::failure("ds=", &shown, &e, hint)
+        fetch::failure("ds= on the kernel's command line", &e, hint)
     })?;
     if !says_something(&bytes) {
         tell(format!("{shown} is empty"));
