@@ -251,6 +251,11 @@ fn options_of(what: &What) -> Options {
 fn prepare(said: &Said, what: &What, options: &Options) -> anyhow::Result<Prepared> {
     let machine = (is_live(what) && !said.alone).then(Places::of_this_machine);
     let sources = said.sources(machine.as_ref(), &|line| eprintln!("{line}"))?;
+    if machine.is_some() {
+        for source in &sources {
+            eprintln!("config from {}", source.name);
+        }
+    }
     if !live::is_said(&sources) {
         return Err(Failure::error(
             Kind::ConfigMissing,

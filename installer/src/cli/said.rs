@@ -102,3 +102,51 @@ pub fn set_source(set: &[Assignment]) -> Option<Source> {
 pub fn parse_assignment(text: &str) -> Result<Assignment, String> {
     cmdline::parse_set(text).map_err(|wrong| format!("{}, {}", wrong.message, wrong.hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use harrow::config::check_sources;
+    use harrow::sys::cmdline::Cmdline;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        said: Said,
+    }
+
+    #[test]
+    fn what_is_given_is_merged_over_what_the_machine_brings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("block")).unwrap();
+        std::fs::write(path("mounts"), "").unwrap();
+        std::fs::write(path("a.yaml"), "os: {hostname: a, modules: [m]}").unwrap();
+        let places = Places {
+            line: Cmdline::parse("harrow.os.hostname=line harrow.os.ntp_servers=10.0.0.3"),
+            defaults: path("none"),
+            block: path("block"),
+            dev: path("dev"),
+            mounts: path("mounts"),
+            patience: Duration::ZERO,
+        };
+        let file = path("a.yaml").display().to_string();
+        let hostname = |more: &[&str], machine: Option<&Places>| {
+            let line = [&["harrow", "--config", &file][..], more].concat();
+            let said = Line::parse_from(line).said;
+            let sources = said.sources(machine, &|_| {}).unwrap();
+            let os = check_sources(&sources).answers.os;
+            assert_eq!(os.modules, ["m"]);
+            assert_eq!(os.ntp_servers.len(), usize::from(machine.is_some()));
+            os.hostname.unwrap()
+        };
+        assert_eq!(hostname(&[], Some(&places)), "line");
+        assert_eq!(hostname(&[], None), "a");
+        assert_eq!(
+            hostname(&["--set", "os.hostname=set"], Some(&places)),
+            "set"
+        );
+    }
+}

@@ -95,6 +95,10 @@ mod tests {
         // What is no password is nowhere, not even in the tree.
         assert_eq!(password_of("\"hunter2\\n\"", [7; 12]), None);
         assert_eq!(password_of("[hunter2]", [7; 12]), None);
+        let word = super::super::cmdline::parse_set("os.password=hunter2").unwrap();
+        let words = [Source::words(SourceKind::Set, "--set", vec![word])];
+        let password = read_sources(&words, [7; 12]).answers.os.password;
+        assert_eq!(password.unwrap().expose(), hash);
         let checked = check_sources(&source("hunter2"));
         assert!(!checked.problems.has_errors(), "{}", checked.problems);
         assert_eq!(checked.answers.os.password.unwrap().expose(), FORGOTTEN);
