@@ -6,7 +6,7 @@ use harrow::config::{Source, SourceKind, check_sources, render_text};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // What unpacking costs is the target `user_data`'s; here the text counts as the input.
-    let unpacked = unpack(data).map_or_else(|_| data.to_vec(), |bytes| bytes.into_owned());
+    let unpacked = unpack(data).map_or_else(|_| data.to_vec(), |u| u.bytes.into_owned());
     let input = if unpacked.len() > data.len() { &unpacked } else { data };
     let source = Source::yaml(SourceKind::File, "fuzz", data);
     harrow_fuzz::limited(input, || {

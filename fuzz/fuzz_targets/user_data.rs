@@ -5,7 +5,7 @@ use harrow::config::packed::unpack;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     harrow_fuzz::limited(data, || match unpack(data) {
-        Ok(bytes) => assert!(bytes.is_empty() || !data.is_empty()),
+        Ok(found) => assert!(found.bytes.is_empty() || !data.is_empty()),
         Err(wrong) => assert!(!wrong.message.is_empty()),
     });
 });

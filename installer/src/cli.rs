@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use harrow::config::{Content, Look, Source, cmdline};
+use harrow::config::{self as node_config, Look, Source};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::{self as install, Options, Prepared};
-use harrow::live;
+use harrow::live::{self, Places};
 use harrow::node::apply::{self, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
+use harrow::sys::random;
 
 use said::Said;
 
@@ -63,10 +64,13 @@ struct InstallArgs {
     said: Said,
     #[command(flatten)]
     what: What,
-    /// Take the config from the kernel command line or the medium, show progress on all
-    /// consoles, and reboot or power off at the end (what the medium runs by itself)
-    #[arg(long, conflicts_with_all = ["config", "set"])]
+    /// Take the config from what this machine brings, show progress on all consoles, and reboot
+    /// or power off at the end (what the medium runs by itself)
+    #[arg(long, conflicts_with_all = ["config", "set", "alone"])]
     unattended: bool,
+    /// Server that has the keys of github:USER, as USER.keys [default: https://github.com]
+    #[arg(long, value_name = "URL")]
+    key_server: Option<String>,
     /// Write a report of what was done, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -150,7 +154,7 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
         Verb::Plan(args) => {
-            let (prepared, _) = prepare(&args.said, &args.what)?;
+            let prepared = prepare(&args.said, &args.what, &options_of(&args.what))?;
             eprint!("{}", prepared.warnings.brief().render(Look::Plain));
             if args.json {
                 let json = serde_json::to_string_pretty(&prepared.plan);
@@ -207,6 +211,18 @@ fn start_log(path: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The options of an install.
+fn install_options(args: &InstallArgs) -> Options {
+    let mut options = options_of(&args.what);
+    options.reach = args.said.far.reach();
+    if let Some(server) = &args.key_server {
+        options.reach.key_server.clone_from(server);
+    }
+    options.report.clone_from(&args.report);
+    options.json = args.json;
+    options
+}
+
 fn this_cmdline() -> Cmdline {
     Cmdline::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default())
 }
@@ -231,39 +247,29 @@ fn options_of(what: &What) -> Options {
     }
 }
 
-/// On the live medium the kernel's command line has a say too.
-fn prepare(said: &Said, what: &What) -> anyhow::Result<(Prepared, Options)> {
-    let options = options_of(what);
-    let tell = |line: String| eprintln!("{line}");
-    let mut sources = said.sources()?;
-    // A person who corrected a config must not get the broken one from the kernel's command
-    // line again, so what they gave is followed alone.
-    let given = !sources.is_empty();
-    if given {
-        live::follow_config_url(&mut sources, tell)?;
+/// On the live medium, what the machine brings has a say too.
+fn prepare(said: &Said, what: &What, options: &Options) -> anyhow::Result<Prepared> {
+    let machine = (is_live(what) && !said.alone).then(Places::of_this_machine);
+    let sources = said.sources(machine.as_ref(), &|line| eprintln!("{line}"))?;
+    if machine.is_some() {
+        for source in &sources {
+            eprintln!("config from {}", source.name);
+        }
     }
-    if is_live(what) {
-        sources.extend(cmdline::source(&this_cmdline()));
-    }
-    if !given {
-        live::follow_config_url(&mut sources, tell)?;
-    }
-    if sources.is_empty() {
+    if !live::is_said(&sources) {
         return Err(Failure::error(
             Kind::ConfigMissing,
             "no config was given",
             "give one with --config FILE; harrow config example prints one to begin with",
         ));
     }
-    let prepared = install::prepare(&sources, &options)?;
-    Ok((prepared, options))
+    install::prepare(&sources, options)
 }
 
 fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
-    let (prepared, mut options) = prepare(&args.said, &args.what)?;
+    let options = install_options(args);
+    let prepared = prepare(&args.said, &args.what, &options)?;
     eprint!("{}", prepared.warnings.brief().render(Look::Plain));
-    options.report.clone_from(&args.report);
-    options.json = args.json;
     let printer = Printer::stdout();
     if !args.json {
         printer.line(format!(
@@ -297,12 +303,9 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 }
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
-    let line = this_cmdline();
-    let found = live::find_config(&line, |line| printer.line(line))?;
-    let mut sources: Vec<Source> = found.into_iter().collect();
-    sources.extend(cmdline::source(&line));
-    live::follow_config_url(&mut sources, |line| printer.line(line))?;
-    if sources.is_empty() {
+    let tell = |line: String| printer.line(line);
+    let sources = args.said.sources(Some(&Places::of_this_machine()), &tell)?;
+    if !live::is_said(&sources) {
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
         printer.line(
@@ -316,12 +319,10 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
         printer.line(format!("config from {}", source.name));
     }
     keep_config(&sources)?;
-    let mut options = options_of(&args.what);
-    options.report = Some(
-        args.report
-            .clone()
-            .unwrap_or_else(|| Path::new(RUN_DIR).join("report.json")),
-    );
+    let mut options = install_options(args);
+    options
+        .report
+        .get_or_insert_with(|| Path::new(RUN_DIR).join("report.json"));
     options.patience = DISK_PATIENCE;
     let prepared = install::prepare(&sources, &options)?;
     for line in prepared.warnings.brief().render(Look::Plain).lines() {
@@ -331,7 +332,9 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
         printer.line(
             "install.automatic is not true, so nothing is installed by itself. To install, run:",
         );
-        printer.line(format!("  harrow install --config {RUN_DIR}/harrow.yaml"));
+        printer.line(format!(
+            "  harrow install --alone --config {RUN_DIR}/harrow.yaml"
+        ));
         return Ok(());
     }
     for line in prepared.plan.to_string().lines() {
@@ -348,15 +351,10 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Keeps the strongest config file for a person who corrects it; it may hold secrets.
+/// Keeps what all sources say together, for a person who corrects it: the password hashed, but
+/// with all other secrets.
 fn keep_config(sources: &[Source]) -> anyhow::Result<()> {
-    let files = sources.iter().filter_map(|source| match &source.content {
-        Content::Yaml(bytes) => Some((source.kind, bytes)),
-        Content::Words(_) => None,
-    });
-    let Some((_, bytes)) = files.max_by_key(|(kind, _)| *kind) else {
-        return Ok(());
-    };
+    let checked = node_config::read_sources(sources, random::salt());
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = Path::new(RUN_DIR).join(live::CONFIG_ON_STICK);
@@ -364,7 +362,7 @@ fn keep_config(sources: &[Source]) -> anyhow::Result<()> {
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     options
         .open(&path)
-        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|mut file| file.write_all(node_config::render_merged(&checked).as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
 }
 

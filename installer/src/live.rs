@@ -1,7 +1,21 @@
-//! The live medium: where it is, and the config that somebody gave it.
+//! The live medium: where it is, and the config that somebody gave this machine.
 //!
-//! In: the kernel's command line and the mounted medium. Out: the sources of a config; none
-//! when nobody gave one.
+//! In: [`Places`] to look at. Out: the sources of a config, none when nobody gave one; and what
+//! these name and somebody else has, see [`follow_config_url`] and [`fetch_keys`].
+
+mod fetch;
+mod keys;
+mod medium;
+mod metadata;
+mod seeds;
+#[cfg(test)]
+mod server;
+
+pub use fetch::follow_config_url;
+pub use keys::{GITHUB, fetch_keys, people};
+pub use medium::read_from_esp;
+pub use metadata::find_metadata;
+pub use seeds::{read_some_seed, says_something};
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,13 +24,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::formats::{mask_urls, masked_url};
-use crate::config::{Severity, Source, SourceKind, check_sources};
-use crate::disk::fat::Fat;
-use crate::disk::window::Window;
-use crate::failure::{Failure, Kind};
+use crate::config::{Source, SourceKind, cmdline};
+use crate::sys::cmd::Cmd;
 use crate::sys::cmdline::Cmdline;
-use crate::sys::net;
 
 /// Where the initrd mounts the medium.
 pub const MEDIUM: &str = "/run/harrow/medium";
@@ -24,55 +34,104 @@ pub const MEDIUM: &str = "/run/harrow/medium";
 pub const MEDIUM_IMAGE: &str = "/run/harrow/medium/harrow";
 /// Name of the config that a person copies onto the stick.
 pub const CONFIG_ON_STICK: &str = "harrow.yaml";
-/// Keys on the kernel's command line that name a config, the stronger last.
-pub const CONFIG_URLS: [&str; 2] = ["harvester.install.config_url", "harrow.install.config_url"];
-/// The same key in a config.
-const URL_KEY: &str = "install.config_url";
+/// What the image says by itself.
+pub const IMAGE_DEFAULTS: &str = "/usr/share/harrow/config.yaml";
 
-/// The network may still be coming up.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
 /// The largest config that is taken.
 const CONFIG_LIMIT: u64 = 1 << 20;
+/// How long the network may take to give something: it may still be coming up.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(180);
+/// How long a seed disk is waited for that the command line promises.
+const SEED_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks for a config, strongest source first. `tell` hears what takes time.
-pub fn find_config(cmdline: &Cmdline, tell: impl Fn(String)) -> anyhow::Result<Option<Source>> {
-    let urls = CONFIG_URLS.iter();
-    if let Some(url) = urls.filter_map(|key| cmdline.get(key)).next_back() {
-        tell(format!("fetching the config from {}", masked_url(url)));
-        return from_url(url).map(Some);
-    }
-    if let Some(bytes) = on_medium_esp().context("looking for a config on the medium's ESP")? {
-        let name = format!("{CONFIG_ON_STICK} on the medium's EFI partition");
-        return Ok(Some(Source::yaml(SourceKind::File, &name, bytes)));
-    }
-    let path = Path::new(MEDIUM_IMAGE).join(CONFIG_ON_STICK);
-    match read_some(&path) {
-        Ok(bytes) => {
-            let name = path.display().to_string();
-            Ok(Some(Source::yaml(SourceKind::File, &name, bytes)))
+/// Where a live system looks for configs.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The kernel's command line.
+    pub line: Cmdline,
+    /// What the image says by itself.
+    pub defaults: PathBuf,
+    /// sysfs' block devices, and their nodes.
+    pub block: PathBuf,
+    /// Nodes of devices.
+    pub dev: PathBuf,
+    /// The kernel's list of mounts.
+    pub mounts: PathBuf,
+    /// How long a seed disk is waited for that the command line promises.
+    pub patience: Duration,
+}
+
+/// How far what a config names is followed, and how long.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// Where the medium is mounted.
+    pub medium: PathBuf,
+    /// Time for each thing that is fetched.
+    pub patience: Duration,
+    /// URL of the server that has the keys of `github:USER` as `USER.keys`.
+    pub key_server: String,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            medium: PathBuf::from(MEDIUM),
+            patience: NETWORK_PATIENCE,
+            key_server: GITHUB.to_owned(),
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
     }
 }
 
-fn from_url(url: &str) -> anyhow::Result<Source> {
-    let shown = masked_url(url);
-    let missing = |e: anyhow::Error| {
-        Failure::error(
-            Kind::ConfigMissing,
-            format!("{URL_KEY}={shown}: {}", mask_urls(&format!("{e:#}"))),
-            "check the URL and the network, or put harrow.yaml onto the medium's EFI partition",
-        )
-    };
-    let bytes = if url.contains("://") {
-        net::fetch_small(url, NETWORK_PATIENCE).map_err(missing)?
-    } else {
-        let path = Path::new(MEDIUM).join(url.trim_start_matches('/'));
-        read_some(&path)
-            .map_err(|e| missing(anyhow::Error::new(e).context(path.display().to_string())))?
-    };
-    Ok(Source::yaml(SourceKind::ConfigUrl, &shown, bytes))
+impl Places {
+    /// Those of this machine, as soon as the devices are there that the kernel knows of.
+    pub fn of_this_machine() -> Self {
+        let settled = Cmd::new("udevadm")
+            .args(["settle", "--timeout=15"])
+            .run_any();
+        if let Err(error) = settled {
+            tracing::warn!("looking for seed disks: {error:#}");
+        }
+        let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        Self {
+            line: Cmdline::parse(&line),
+            defaults: PathBuf::from(IMAGE_DEFAULTS),
+            block: PathBuf::from("/sys/class/block"),
+            dev: PathBuf::from("/dev"),
+            mounts: PathBuf::from("/proc/self/mountinfo"),
+            patience: SEED_PATIENCE,
+        }
+    }
+}
+
+/// Everything that a live system was given, weakest first: what the image says by itself, seed
+/// disks, the metadata that the kernel's command line names, configs on the medium, the command
+/// line itself. `tell` hears what takes time and what went wrong on the way.
+pub fn find_sources(
+    places: &Places,
+    reach: &Reach,
+    tell: &dyn Fn(String),
+) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    sources.extend(read_source(SourceKind::ImageDefaults, &places.defaults)?);
+    sources.extend(seeds::find_seeds(places, tell)?);
+    sources.extend(find_metadata(&places.line, reach, tell)?);
+    sources.extend(medium::find_configs(&reach.medium, &places.mounts)?);
+    sources.extend(cmdline::source(&places.line));
+    Ok(sources)
+}
+
+/// Whether anybody said anything, beyond what the image says by itself.
+pub fn is_said(sources: &[Source]) -> bool {
+    sources.iter().any(|s| s.kind != SourceKind::ImageDefaults)
+}
+
+/// A config file that need not be there.
+fn read_source(kind: SourceKind, path: &Path) -> anyhow::Result<Option<Source>> {
+    match read_some(path) {
+        Ok(bytes) => Ok(Some(Source::yaml(kind, &path.display().to_string(), bytes))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+    }
 }
 
 /// A file, or enough of it to see that it is no config.
@@ -81,86 +140,6 @@ pub fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
     file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Adds the config that the sources name in `install.config_url`, unless it is there.
-pub fn follow_config_url(sources: &mut Vec<Source>, tell: impl Fn(String)) -> anyhow::Result<()> {
-    if sources.iter().any(|s| s.kind == SourceKind::ConfigUrl) {
-        return Ok(());
-    }
-    let checked = check_sources(sources);
-    let faulty = checked
-        .problems
-        .0
-        .iter()
-        .any(|p| p.field == URL_KEY && p.code.severity() == Severity::Error);
-    // What is wrong with it is said with all other problems.
-    let url = checked.answers.install.config_url.filter(|_| !faulty);
-    if let Some(url) = url.filter(|u| !u.is_empty()) {
-        tell(format!("fetching the config from {}", masked_url(&url)));
-        sources.push(from_url(&url)?);
-    }
-    Ok(())
-}
-
-/// `harrow.yaml` at the root of the ESP of the disk that the medium is on.
-fn on_medium_esp() -> anyhow::Result<Option<Vec<u8>>> {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").context("reading mountinfo")?;
-    let Some(source) = source_of(&mountinfo, MEDIUM) else {
-        return Ok(None);
-    };
-    let disk = whole_disk(source)?;
-    read_from_esp(&disk)
-}
-
-/// Reads [`CONFIG_ON_STICK`] from the ESP of a disk or disk image; `None` without ESP or file.
-pub fn read_from_esp(disk: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    let context = || format!("reading {}", disk.display());
-    // The medium's tables count in 512-byte sectors whatever drive it is in.
-    let table = gpt::GptConfig::new()
-        .logical_block_size(gpt::disk::LogicalBlockSize::Lb512)
-        .only_valid_headers(false)
-        .open(disk);
-    let Ok(table) = table else {
-        return Ok(None);
-    };
-    let esp = table
-        .partitions()
-        .values()
-        .find(|p| p.part_type_guid == gpt::partition_types::EFI);
-    let Some(esp) = esp else {
-        return Ok(None);
-    };
-    let start = esp.first_lba * 512;
-    let size = (esp.last_lba + 1).saturating_sub(esp.first_lba) * 512;
-    let file = File::open(disk).with_context(context)?;
-    Fat::open(Window::new(&file, start, size).with_budget(64 << 20))
-        .with_context(context)?
-        .read(CONFIG_ON_STICK, CONFIG_LIMIT + 1)
-}
-
-/// The device that is mounted on `place` (proc_pid_mountinfo(5): the word after the file
-/// system type, which follows a single dash).
-fn source_of<'a>(mountinfo: &'a str, place: &str) -> Option<&'a str> {
-    mountinfo.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (before.split(' ').nth(4) == Some(place))
-            .then(|| after.split(' ').nth(1))
-            .flatten()
-    })
-}
-
-/// `/dev/sda` for `/dev/sda1`.
-fn whole_disk(device: &str) -> anyhow::Result<PathBuf> {
-    let name = device.trim_start_matches("/dev/");
-    let dir = Path::new("/sys/class/block").join(name);
-    if !dir.join("partition").exists() {
-        return Ok(PathBuf::from(device));
-    }
-    let real = std::fs::canonicalize(&dir).with_context(|| format!("reading {}", dir.display()))?;
-    let parent = real.parent().and_then(Path::file_name);
-    let parent = parent.with_context(|| format!("{device} has no disk in sysfs"))?;
-    Ok(Path::new("/dev").join(parent))
 }
 
 /// The consoles of this boot, for the node's own: values of `console=`.
@@ -180,30 +159,18 @@ pub fn default_consoles() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check_sources;
 
     #[test]
-    fn the_mediums_device_is_found() {
-        let text = "22 1 0:5 / /dev rw - devtmpfs devtmpfs rw\n\
-                    40 1 11:0 / /run/harrow/medium ro,relatime shared:1 - iso9660 /dev/sr0 ro\n";
-        assert_eq!(source_of(text, MEDIUM), Some("/dev/sr0"));
-        assert_eq!(source_of(text, "/nowhere"), None);
-    }
-
-    #[test]
-    fn a_config_url_is_followed_once_and_only_when_it_is_right() {
-        let file = |text: &str| Source::yaml(SourceKind::File, "f", text);
-        let mut sources = vec![file("install: {mode: install}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
-        assert_eq!(sources.len(), 1);
-        let mut sources = vec![file("install: {config_url: \"tftp://a/b\"}")];
-        follow_config_url(&mut sources, |_| {}).unwrap();
-        assert_eq!(sources.len(), 1);
-        // A path is one on the medium, which is not here.
-        let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
-        let error = follow_config_url(&mut sources, |_| {}).unwrap_err();
-        assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
-        sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));
-        follow_config_url(&mut sources, |_| {}).unwrap();
+    fn a_config_that_need_not_be_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a: 1").unwrap();
+        let kind = SourceKind::ImageDefaults;
+        let source = read_source(kind, file.path()).unwrap().unwrap();
+        assert!(!is_said(&[source]));
+        assert_eq!(read_source(kind, Path::new("/no/such")).unwrap(), None);
+        assert!(read_source(kind, Path::new("/etc/passwd/x")).is_err());
+        assert!(is_said(&[Source::yaml(SourceKind::SeedDisk, "x", "")]));
     }
 
     #[test]
@@ -213,10 +180,60 @@ mod tests {
         assert_eq!(consoles(&Cmdline::default()).len(), 2);
     }
 
+    /// Every source has a say of its own, and each is stronger than those before it.
     #[test]
-    fn a_disk_without_esp_has_no_config() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
-        assert_eq!(read_from_esp(file.path()).unwrap(), None);
+    fn all_sources_are_merged_in_their_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["medium/harrow", "block/vdb", "dev"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        let keys = ["image", "seed", "metadata", "url", "medium", "line"];
+        // Says all keys from its own on: those of the stronger sources are theirs.
+        let config = |from: usize| {
+            let pairs = keys[from..].iter().map(|key| format!("{key}: {from}"));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        };
+        let text = |from| format!("os: {{sysctls: {}}}", config(from));
+        std::fs::write(path("defaults.yaml"), text(0)).unwrap();
+        std::fs::write(path("block/vdb/size"), "2880\n").unwrap();
+        seeds::make_seed(&path("dev/vdb"), &text(1));
+        let (metadata, asked) = server::serve(&text(2));
+        let (config_url, _) = server::serve(&text(3));
+        let on_medium = format!("{}\ninstall: {{config_url: {config_url}/x}}", text(4));
+        std::fs::write(path("medium/harrow/harrow.yaml"), on_medium).unwrap();
+        let words = "harrow.os.sysctls.line=5";
+        let places = Places {
+            line: Cmdline::parse(&format!("\"ds=nocloud;s={metadata}/seed\" {words}")),
+            defaults: path("defaults.yaml"),
+            block: path("block"),
+            dev: path("dev"),
+            mounts: path("none"),
+            patience: Duration::ZERO,
+        };
+        std::fs::write(path("none"), "").unwrap();
+        let reach = Reach {
+            medium: path("medium"),
+            ..Reach::default()
+        };
+        let mut sources = find_sources(&places, &reach, &|_| {}).unwrap();
+        follow_config_url(&mut sources, &reach, &|_| {}).unwrap();
+        assert!(asked.join().unwrap().starts_with("GET /seed/user-data "));
+        let checked = check_sources(&sources);
+        assert!(checked.readable, "{}", checked.problems);
+        for (i, key) in keys.iter().enumerate() {
+            let value = &checked.answers.os.sysctls[*key];
+            assert_eq!(value.to_string(), i.to_string(), "{key}");
+            let origin = checked.place_of(&format!("os.sysctls.{key}")).source;
+            let parts = [
+                "defaults",
+                "NoCloud",
+                "user-data",
+                &config_url,
+                "medium",
+                "kernel",
+            ];
+            assert!(origin.contains(parts[i]), "{key}: {origin}");
+        }
     }
 }

@@ -58,7 +58,7 @@ fn configs_render_to_their_files() {
     for case in cases {
         let path = case.join("config.yaml");
         let text = fs::read_to_string(&path).unwrap();
-        let answers = Answers::parse(&text, &path.display().to_string()).unwrap();
+        let answers = Answers::parse(&text, &path.display().to_string(), [7; 12]).unwrap();
         let config = resolve(&answers).unwrap();
         let files = render::render_node(&NodeInputs {
             config: &config,

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use harrow::config::{
-    self, Assignment, Checked, InstallMode, Look, Problems, Severity, Source, SourceKind,
-};
+use harrow::config::{self, Assignment, InstallMode, Look, Problems, Severity, Source, SourceKind};
 use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
+use harrow::live;
 use harrow::node::export;
 use harrow::sys::cmdline::Cmdline;
+use harrow::sys::random;
 use serde_json::json;
 
-use super::said::{parse_assignment, set_source};
+use super::said::{Far, parse_assignment, set_source};
 
 /// Verbs of `harrow config`.
 #[derive(Debug, Subcommand)]
@@ -29,7 +29,7 @@ pub enum Verb {
     Show(ShowArgs),
     /// Write every file that the node will get
     Render(RenderArgs),
-    /// Print a config with today's spelling of its keys; comments are lost
+    /// Print a config with today's spelling of its keys, the password hashed; comments are lost
     Convert {
         /// The config file; - for standard input
         file: PathBuf,
@@ -67,17 +67,30 @@ pub struct More {
     /// A kernel command line with words such as harrow.install.mode=create
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
+    #[command(flatten)]
+    far: Far,
+    /// Fetch what the configs name, as an install does: install.config_url, and the user-data of
+    /// ds=nocloud;s=URL in --cmdline
+    #[arg(long)]
+    follow: bool,
 }
 
 impl More {
-    fn sources(&self) -> Vec<Source> {
-        let cmdline = self.cmdline.as_deref().map(Cmdline::parse);
-        let mut sources: Vec<Source> = cmdline
-            .and_then(|c| config::cmdline::source(&c))
-            .into_iter()
-            .collect();
+    /// The sources of one node, from its files and all else.
+    fn sources(&self, files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+        let line = Cmdline::parse(self.cmdline.as_deref().unwrap_or_default());
+        let mut sources = self.far.sources()?;
+        sources.extend(config::cmdline::source(&line));
         sources.extend(set_source(&self.set));
-        sources
+        for file in files {
+            sources.push(read(file)?);
+        }
+        if self.follow {
+            let (reach, tell) = (self.far.reach(), |line: String| eprintln!("{line}"));
+            sources.extend(live::find_metadata(&line, &reach, &tell)?);
+            live::follow_config_url(&mut sources, &reach, &tell)?;
+        }
+        Ok(sources)
     }
 }
 
@@ -173,15 +186,6 @@ fn read(path: &Path) -> anyhow::Result<Source> {
     Ok(Source::yaml(SourceKind::File, "standard input", bytes))
 }
 
-/// One node from several files.
-fn merged(files: &[PathBuf], more: &More) -> anyhow::Result<Checked> {
-    let mut sources = more.sources();
-    for file in files {
-        sources.push(read(file)?);
-    }
-    Ok(config::check_sources(&sources))
-}
-
 fn invalid(problems: &Problems) -> anyhow::Error {
     let hint = "docs/config.md lists all keys and codes";
     Failure::error(Kind::ConfigInvalid, problems.summary(), hint)
@@ -190,7 +194,8 @@ fn invalid(problems: &Problems) -> anyhow::Error {
 fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
     for file in &args.files {
-        nodes.push(merged(std::slice::from_ref(file), &args.more)?);
+        let sources = args.more.sources(std::slice::from_ref(file))?;
+        nodes.push(config::check_sources(&sources));
     }
     if let Some(path) = &args.facts {
         let [node] = nodes.as_mut_slice() else {
@@ -243,7 +248,7 @@ fn read_facts(path: &Path) -> anyhow::Result<Facts> {
 
 /// What could be read is shown even when there are problems; those go to standard error.
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let checked = merged(&args.files, &args.more)?;
+    let checked = config::check_sources(&args.more.sources(&args.files)?);
     if args.json {
         println!("{:#}", config::render_json(&checked));
     } else {
@@ -258,10 +263,16 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
 }
 
 fn render(args: &RenderArgs) -> anyhow::Result<()> {
-    let checked = merged(&args.files, &args.more)?;
+    let sources = args.more.sources(&args.files)?;
+    let checked = config::read_sources(&sources, random::salt());
     eprint!("{}", checked.problems.render(Look::Plain));
     if checked.config.is_none() {
         return Err(invalid(&checked.problems));
+    }
+    for user in live::people(&checked.answers) {
+        eprintln!(
+            "os.ssh_authorized_keys: the keys of github:{user} are fetched at an install, and are not among these files"
+        );
     }
     for path in export::write_node(&checked.answers, &args.out)? {
         println!("{path}");
@@ -274,7 +285,7 @@ fn convert(file: &Path) -> anyhow::Result<()> {
     let config::Content::Yaml(bytes) = &source.content else {
         return Ok(());
     };
-    match config::convert(bytes, &source.name) {
+    match config::convert(bytes, &source.name, random::salt()) {
         Ok((text, problems)) => {
             eprint!("{}", problems.render(Look::Plain));
             print!("{text}");

@@ -1,10 +1,13 @@
 //! What a person says about the config on the command line, as sources.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use harrow::config::{Assignment, Source, SourceKind, cmdline};
+use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
+use harrow::live::{self, Places, Reach};
 
 /// What the person says about the config.
 #[derive(Debug, ClapArgs)]
@@ -15,16 +18,72 @@ pub struct Said {
     /// Set a key of the config, such as os.hostname=node-1; stronger than files
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_assignment)]
     pub set: Vec<Assignment>,
+    #[command(flatten)]
+    pub far: Far,
+    /// On the live medium, use only what is given here: no seed disk, no config of the medium,
+    /// nothing of the kernel's command line
+    #[arg(long)]
+    pub alone: bool,
+}
+
+/// Configs that are not files.
+#[derive(Debug, ClapArgs)]
+pub struct Far {
+    /// A seed disk or an image of one (NoCloud, ConfigDrive); weaker than files
+    #[arg(long, value_name = "PATH")]
+    pub seed: Vec<PathBuf>,
+    /// How long the network may take to give what the config names
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub wait: u64,
+}
+
+impl Far {
+    /// The seed disks.
+    pub fn sources(&self) -> anyhow::Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        for path in &self.seed {
+            let source = live::read_some_seed(path, &|line| eprintln!("{line}"))?;
+            let source = source.ok_or_else(|| {
+                Failure::error(
+                    Kind::ConfigMissing,
+                    format!("{} has no user-data", path.display()),
+                    "FAT or ISO 9660, with the label CIDATA and a file user-data, or config-2 and \
+                     openstack/latest/user_data",
+                )
+            })?;
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+
+    /// How far what a config names is followed.
+    pub fn reach(&self) -> Reach {
+        Reach {
+            patience: Duration::from_secs(self.wait),
+            ..Reach::default()
+        }
+    }
 }
 
 impl Said {
-    /// The sources, with the files read.
-    pub fn sources(&self) -> anyhow::Result<Vec<Source>> {
+    /// All sources: what is given here, with what `machine` brings, and the config at the URL
+    /// that any of them names.
+    pub fn sources(
+        &self,
+        machine: Option<&Places>,
+        tell: &dyn Fn(String),
+    ) -> anyhow::Result<Vec<Source>> {
+        let reach = self.far.reach();
         let mut sources = Vec::new();
+        if let Some(places) = machine {
+            sources = live::find_sources(places, &reach, tell)?;
+        }
+        sources.extend(self.far.sources()?);
         for path in &self.config {
             sources.push(read_config(path)?);
         }
         sources.extend(set_source(&self.set));
+        live::follow_config_url(&mut sources, &reach, tell)?;
         Ok(sources)
     }
 }
@@ -42,4 +101,52 @@ pub fn set_source(set: &[Assignment]) -> Option<Source> {
 /// `KEY=VALUE`.
 pub fn parse_assignment(text: &str) -> Result<Assignment, String> {
     cmdline::parse_set(text).map_err(|wrong| format!("{}, {}", wrong.message, wrong.hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use harrow::config::check_sources;
+    use harrow::sys::cmdline::Cmdline;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        said: Said,
+    }
+
+    #[test]
+    fn what_is_given_is_merged_over_what_the_machine_brings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("block")).unwrap();
+        std::fs::write(path("mounts"), "").unwrap();
+        std::fs::write(path("a.yaml"), "os: {hostname: a, modules: [m]}").unwrap();
+        let places = Places {
+            line: Cmdline::parse("harrow.os.hostname=line harrow.os.ntp_servers=10.0.0.3"),
+            defaults: path("none"),
+            block: path("block"),
+            dev: path("dev"),
+            mounts: path("mounts"),
+            patience: Duration::ZERO,
+        };
+        let file = path("a.yaml").display().to_string();
+        let hostname = |more: &[&str], machine: Option<&Places>| {
+            let line = [&["harrow", "--config", &file][..], more].concat();
+            let said = Line::parse_from(line).said;
+            let sources = said.sources(machine, &|_| {}).unwrap();
+            let os = check_sources(&sources).answers.os;
+            assert_eq!(os.modules, ["m"]);
+            assert_eq!(os.ntp_servers.len(), usize::from(machine.is_some()));
+            os.hostname.unwrap()
+        };
+        assert_eq!(hostname(&[], Some(&places)), "line");
+        assert_eq!(hostname(&[], None), "a");
+        assert_eq!(
+            hostname(&["--set", "os.hostname=set"], Some(&places)),
+            "set"
+        );
+    }
 }

@@ -63,6 +63,7 @@ codes! {
     ManyDocuments Error "many-documents" "The source holds several YAML documents.";
     TooDeep Error "too-deep" "Lists and maps are nested deeper than any config needs.";
     TooManyValues Error "too-many-values" "There are more values, or aliases stand for more, than any config needs.";
+    IgnoredPart Warning "ignored-part" "A MIME message holds parts that are no config, such as scripts.";
     BadTag Error "bad-tag" "A YAML tag has no meaning in a config.";
     BadKey Error "bad-key" "A key of a map is not plain text.";
     DuplicateKey Error "duplicate-key" "A key is there twice.";

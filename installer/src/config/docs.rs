@@ -20,17 +20,36 @@ cluster; `harrow config schema` prints the JSON Schema for editors; `harrow conf
 
 ## Sources
 
-Weakest first: image defaults, a NoCloud or ConfigDrive disk, cloud metadata, `install.config_url`, the OEM partition,
-`--config` files (the later is stronger), the kernel command line, `--set`. They are merged key by key. A list, and a disk
-rule, is taken as a whole from the strongest source that has it. A key without a value, such as `vip:`, says nothing.
-`harrow config show` prints the result with the origin of every value.
+Weakest first:
+
+| source | where |
+|---|---|
+| image defaults | `/usr/share/harrow/config.yaml` of the live system |
+| seed disks | NoCloud (label `cidata`, file `user-data`) and ConfigDrive (label `config-2`, file `openstack/latest/user_data`), FAT or ISO 9660, on any disk, partition or CD of the machine, or given with `--seed` |
+| cloud metadata | `user-data` below the URL of `ds=nocloud;s=URL` (or `ds=nocloud-net`) on the kernel command line |
+| `install.config_url` | http or https, with `install.config_headers` and `install.config_ca`; a path is one on the medium. Any other source can name it, but not the one at a URL |
+| the OEM partition | a node's own config, at every boot |
+| files | `/harrow/harrow.yaml` on the medium, `harrow.yaml` on its small FAT partition, then `--config` in their order, the later stronger |
+| kernel command line | `harrow.` and `harvester.` |
+| `--set` | in their order |
+
+They are merged key by key. A list, and a disk rule, is taken as a whole from the strongest source that has it. A key without a
+value, such as `vip:`, says nothing. `harrow config show` prints the result with the origin of every value; with `--follow` it fetches
+what an install would fetch. An install on the live medium takes all sources of the machine, or with `--alone` only what it is given.
+
+What is fetched is tried for three minutes (`--wait SECONDS`), again and again while the network or the server has a fault that
+may go away; a server may ask for pauses (`Retry-After`) of up to a minute. `ds=nocloud` or `ds=configdrive` without a URL promises a seed disk:
+an install waits a minute for it. A disk with an empty `user-data` says nothing.
+
+A password in clear becomes its hash (SHA-512 of crypt(3)) as it is read. `github:USER` in `os.ssh_authorized_keys` is fetched at the
+install, before anything is written; the node keeps the keys themselves, and an install that can't have them fails.
 
 On the kernel command line and in `--set`, a key is written with dots: `harrow.install.mode=create` (or `harvester.`), and
 `--set install.mode=create`. A key that is repeated makes a list; `os.write_files[0].path` is an item of a list of maps. A NIC is `ens3`,
 a MAC address, or `hwAddr:MAC,name:ens3`. Values with `[` or `{` in front are YAML. `harrow.boot.` belongs to the boot chain.
 
 The first line `#cloud-config` is fine, and so is a config inside `harvester:` or `harrow:`; one that is packed by gzip, in base64, or
-the one config of a MIME message; a file has 1 MiB at most.
+the one config of a MIME message, whose other parts are ignored with a warning. This is so for every source; one has 1 MiB at most.
 
 ";
 

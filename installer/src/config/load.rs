@@ -7,9 +7,11 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::answers::Answers;
+use super::password::{self, InClear};
 use super::problem::{Code, Mark, Problem, Problems, Severity};
 use super::resolved::Config;
 use super::schema::{self, Kind, Shape};
+use super::secret::Salt;
 use super::source::{Content, Source};
 use super::tree::{Node, Value};
 use super::{assign, check, merge, relations, resolve, spelling, yaml};
@@ -35,8 +37,18 @@ pub struct Checked {
     pub main: Arc<str>,
 }
 
-/// Reads, merges and checks sources.
+/// Merges and checks sources, to tell what is wrong with them. A password in clear is forgotten:
+/// what is stored comes from [`read_sources`].
 pub fn check_sources(sources: &[Source]) -> Checked {
+    read_all(sources, InClear::Forget)
+}
+
+/// Reads, merges and checks sources. A password in clear becomes its hash as it is read.
+pub fn read_sources(sources: &[Source], salt: Salt) -> Checked {
+    read_all(sources, InClear::Hash(salt))
+}
+
+fn read_all(sources: &[Source], in_clear: InClear) -> Checked {
     let mut ordered: Vec<&Source> = sources.iter().collect();
     // Stable: of several of one kind, the later is stronger.
     ordered.sort_by_key(|s| s.kind);
@@ -47,7 +59,7 @@ pub fn check_sources(sources: &[Source]) -> Checked {
     let mut tree = Node::empty_map(Mark::whole(&main));
     let mut readable = true;
     for source in ordered {
-        match read(source, &mut problems) {
+        match read(source, in_clear, &mut problems) {
             Some(more) => tree = merge::merge(tree, more, schema::shape()),
             None => readable = false,
         }
@@ -69,7 +81,7 @@ pub fn check_sources(sources: &[Source]) -> Checked {
 }
 
 /// Reads one source into a tree with the schema's keys and only usable values.
-fn read(source: &Source, problems: &mut Vec<Problem>) -> Option<Node> {
+fn read(source: &Source, in_clear: InClear, problems: &mut Vec<Problem>) -> Option<Node> {
     let (tree, news) = match &source.content {
         Content::Yaml(bytes) => yaml::parse(bytes, &source.name),
         Content::Words(words) => {
@@ -84,7 +96,10 @@ fn read(source: &Source, problems: &mut Vec<Problem>) -> Option<Node> {
         return None;
     }
     let tree = spelling::canonical(tree, schema::shape(), problems);
-    Some(check::check(tree, problems))
+    let mut tree = check::check(tree, problems);
+    // The check has said what goes away.
+    let _gone = password::close(&mut tree, in_clear);
+    Some(tree)
 }
 
 /// A config for another version of the schema: its keys need not mean what ours do.

@@ -1,7 +1,7 @@
 //! Configs as clouds pass them on: packed by gzip, in base64, as a part of a MIME message.
 //!
-//! In: the bytes of a source. Out: the bytes of the one config in them. What they are is judged
-//! elsewhere.
+//! In: the bytes of a source. Out: the bytes of the one config in them, and what else a message
+//! held. What they are is judged elsewhere.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,26 @@ const DEPTH: usize = 4;
 const UNPACKED: usize = 1;
 /// Parts of a multipart message.
 const PARTS: usize = 100;
+/// The longest name of a type that is shown.
+const LONGEST_TYPE: usize = 60;
 /// Lines that may begin a part: each costs memory, whatever it turns out to be.
 const DASHES: usize = 1000;
 
+/// What was in the wrappers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked<'a> {
+    /// The config.
+    pub bytes: Cow<'a, [u8]>,
+    /// The types of a message's other parts, each once, in the order of the message.
+    pub others: Vec<String>,
+}
+
 /// The config in `bytes`: as it is; packed by gzip; in base64; or as the one config of a MIME
 /// multipart message.
-pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Wrong> {
+pub fn unpack(bytes: &[u8]) -> Result<Unpacked<'_>, Wrong> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut here = Cow::Borrowed(bytes);
+    let mut others = Vec::new();
     let mut unpacked = 0;
     for _ in 0..DEPTH {
         let next = if is_gzip(&here) {
@@ -33,12 +45,17 @@ pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Wrong> {
             }
             Some(gunzip(&here)?)
         } else if is_mime(&here) {
-            Some(config_part(&here)?)
+            Some(config_part(&here, &mut others)?)
         } else {
             from_base64(&here)
         };
         match next {
-            None => return Ok(here),
+            None => {
+                return Ok(Unpacked {
+                    bytes: here,
+                    others,
+                });
+            }
             Some(inner) => here = Cow::Owned(inner),
         }
     }
@@ -69,8 +86,8 @@ fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     config.then_some(bytes)
 }
 
-/// The body of the only part of a message that is a config.
-fn config_part(text: &[u8]) -> Result<Vec<u8>, Wrong> {
+/// The body of the only part of a message that is a config; notes the types of all others.
+fn config_part(text: &[u8], others: &mut Vec<String>) -> Result<Vec<u8>, Wrong> {
     const HINT: &str = "exactly one part of type text/cloud-config";
     let lines = text.split(|b| *b == b'\n');
     if lines.filter(|line| line.starts_with(b"--")).count() > DASHES {
@@ -89,14 +106,29 @@ fn config_part(text: &[u8]) -> Result<Vec<u8>, Wrong> {
         let body = body.or_else(|e| wrong(format!("a part of the MIME message: {e}"), HINT))?;
         if is_config(part, &body) {
             configs.push(body);
+            continue;
+        }
+        let name = type_name(part);
+        if !others.contains(&name) {
+            others.push(name);
         }
     }
     let last = configs.pop();
     match (last, configs.len()) {
         (Some(config), 0) => Ok(config),
         (None, _) => wrong("a MIME message without a config in it", HINT),
-        (Some(_), others) => wrong(format!("a MIME message with {} configs", others + 1), HINT),
+        (Some(_), more) => wrong(format!("a MIME message with {} configs", more + 1), HINT),
     }
+}
+
+/// The type of a part as it can be shown.
+fn type_name(part: &ParsedMail) -> String {
+    let name = part.ctype.mimetype.as_str();
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"/+-._".contains(&b);
+    if name.len() <= LONGEST_TYPE && name.bytes().all(good) {
+        return name.to_owned();
+    }
+    "an unknown type".to_owned()
 }
 
 /// Whether a part is a config: by its type, or by its first line when the type says nothing.
@@ -166,7 +198,7 @@ mod tests {
             &gzip(mime(&[cloud]).as_bytes()),
             format!("MIME-Version: 1.0\n{}\n\n{CONFIG}", cloud.0).as_bytes(),
         ] {
-            let text = String::from_utf8(unpack(data).unwrap().into_owned())
+            let text = String::from_utf8(unpack(data).unwrap().bytes.into_owned())
                 .unwrap()
                 .replace("\r\n", "\n");
             assert_eq!(
@@ -177,7 +209,32 @@ mod tests {
             );
         }
         for plain in ["", "token: x\n", "token", "abcdefgh"] {
-            assert_eq!(unpack(plain.as_bytes()).unwrap(), plain.as_bytes());
+            let unpacked = unpack(plain.as_bytes()).unwrap();
+            assert_eq!(
+                (&*unpacked.bytes, unpacked.others.len()),
+                (plain.as_bytes(), 0)
+            );
+        }
+    }
+
+    #[test]
+    fn other_parts_are_named() {
+        let script = (
+            "Content-Type: text/x-shellscript; charset=utf-8",
+            "#!/bin/sh\n",
+        );
+        let include = ("Content-Type: text/x-include-url", "http://x/\n");
+        let strange = ("Content-Type: \"a b\"/c", "x");
+        let cloud = ("Content-Type: text/cloud-config", CONFIG);
+        let data = mime(&[script, cloud, include, script, strange]);
+        for data in [data.as_bytes(), &gzip(data.as_bytes())] {
+            let unpacked = unpack(data).unwrap();
+            assert_eq!(
+                &unpacked.others[..2],
+                ["text/x-shellscript", "text/x-include-url"]
+            );
+            assert_eq!(unpacked.others.len(), 3);
+            assert!(!unpacked.others[2].contains("a b"), "{:?}", unpacked.others);
         }
     }
 

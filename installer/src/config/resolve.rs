@@ -8,7 +8,7 @@ use super::answers::{
     Answers, DeviceChoice, InstallMode, InterfaceAnswers, ManagementAnswers, Method, NodeRole,
     WriteFile,
 };
-use super::formats::{self, Wrong};
+use super::formats::{self, KeySource, Wrong};
 use super::problem::{Code, Problems, Severity};
 use super::relations;
 use super::resolved::{
@@ -147,12 +147,12 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
     });
     let mut keys = Vec::new();
     for (i, key) in os.ssh_authorized_keys.iter().enumerate() {
+        let source = formats::key_source(key);
         // Keys of GitHub are fetched by whoever has a network.
-        if key.starts_with("github:") {
-            continue;
+        if !matches!(source, Ok(KeySource::GitHub(_))) {
+            let field = format!("os.ssh_authorized_keys[{i}]");
+            keys.extend(values.keep(&field, key, source));
         }
-        let field = format!("os.ssh_authorized_keys[{i}]");
-        keys.extend(values.keep(&field, key, formats::ssh_key(key)));
     }
     let mut dns = Vec::new();
     for (i, server) in os.dns_nameservers.iter().enumerate() {

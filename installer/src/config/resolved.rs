@@ -53,7 +53,7 @@ pub struct Os {
     pub hostname: Option<String>,
     /// OpenSSH public keys of the user `rancher`.
     pub ssh_authorized_keys: Vec<String>,
-    /// The user's password as a crypt(3) hash, or in clear until it is stored.
+    /// The user's password as a crypt(3) hash.
     pub password: Option<Secret>,
     /// DNS servers.
     pub dns: Vec<IpAddr>,

@@ -3,21 +3,22 @@
 //! In: YAML from a named source. Out: [`Answers`], or an error with line and column that never
 //! quotes the line itself, since it may hold a secret.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value as Json;
 
 use super::answers::Answers;
 use super::formats;
-use super::load::check_sources;
+use super::load::read_sources;
+use super::password::FORGOTTEN;
 use super::problem::Severity;
-use super::secret::{self, Salt};
+use super::secret::Salt;
 use super::source::{Source, SourceKind};
 use crate::failure::{Failure, Kind};
 
 impl Answers {
     /// Reads a config and checks its shape. `source` names it in errors.
-    pub fn parse(text: &str, source: &str) -> anyhow::Result<Self> {
-        let checked = check_sources(&[Source::yaml(SourceKind::File, source, text)]);
+    pub fn parse(text: &str, source: &str, salt: Salt) -> anyhow::Result<Self> {
+        let checked = read_sources(&[Source::yaml(SourceKind::File, source, text)], salt);
         let mut errors = checked.problems.only(Severity::Error);
         errors.0.retain(|p| p.code.is_of_shape());
         if errors.0.is_empty() {
@@ -30,23 +31,14 @@ impl Answers {
         ))
     }
 
-    /// Replaces a password in clear by its hash; done at every door where a config comes in. One
-    /// that breaks a rule goes away, and the rules have said so.
-    pub fn hash_password(&mut self, salt: Salt) {
-        let password = self.os.password.take();
-        self.os.password = password.and_then(|password| {
-            if formats::is_hashed(password.expose()) {
-                return Some(password);
-            }
-            secret::hash_password(&password, salt).ok()
-        });
-    }
-
-    /// What is stored on the node: as given, with the password hashed.
-    pub fn to_node_yaml(&self, salt: Salt) -> anyhow::Result<String> {
-        let mut answers = self.clone();
-        answers.hash_password(salt);
-        let mut json = serde_json::to_value(&answers).context("writing the config")?;
+    /// What is stored on the node. Only hashed passwords are: any other is a mistake of ours.
+    pub fn to_node_yaml(&self) -> anyhow::Result<String> {
+        if let Some(password) = &self.os.password {
+            let text = password.expose();
+            let stored = formats::is_hashed(text) && text != FORGOTTEN;
+            ensure!(stored, "a password that was not hashed can't be stored");
+        }
+        let mut json = serde_json::to_value(self).context("writing the config")?;
         drop_empty(&mut json);
         serde_saphyr::to_string(&json).context("writing the config as YAML")
     }
@@ -92,19 +84,16 @@ install:
 
     #[test]
     fn what_is_stored_says_the_same_and_hides_the_password() {
-        let answers = Answers::parse(GOOD, "x.yaml").unwrap();
-        let stored = answers.to_node_yaml([7; 12]).unwrap();
+        let mut answers = Answers::parse(GOOD, "x.yaml", [7; 12]).unwrap();
+        let stored = answers.to_node_yaml().unwrap();
         assert!(!stored.contains("password: pass"), "{stored}");
-        let mut again = Answers::parse(&stored, "stored").unwrap();
+        let again = Answers::parse(&stored, "stored", [9; 12]).unwrap();
         let hash = again.os.password.clone().unwrap();
         assert!(hash.expose().starts_with("$6$"), "{hash:?}");
-        assert_eq!(
-            again.to_node_yaml([9; 12]).unwrap(),
-            stored,
-            "hashed only once"
-        );
-        again.os.password = answers.os.password.clone();
+        assert_eq!(again.to_node_yaml().unwrap(), stored, "hashed only once");
         assert_eq!(again, answers);
+        answers.os.password = Some("in clear".into());
+        assert!(answers.to_node_yaml().is_err());
     }
 
     #[test]
@@ -120,7 +109,7 @@ install:
             ("token: {a: hunter2}\n", "c.yaml:1:8", "a text"),
             ("", "c.yaml: ", "is empty"),
         ] {
-            let error = Answers::parse(text, "c.yaml").unwrap_err();
+            let error = Answers::parse(text, "c.yaml", [7; 12]).unwrap_err();
             let message = error.to_string();
             assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigInvalid);
             assert!(

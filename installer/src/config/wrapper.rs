@@ -1,12 +1,12 @@
 //! What a config can be wrapped in, and what is no config at all.
 //!
-//! In: the bytes of a source, then its tree. Out: the text, or what the bytes are instead; and
+//! In: the bytes of a source, then its tree. Out: the [`Text`], or what the bytes are instead; and
 //! the tree without the `harvester:` or `harrow:` that some user data has around it. Lines
 //! `#cloud-config` and `#!cloud-config` are comments in YAML and need nothing.
 
 use std::borrow::Cow;
 
-use super::packed;
+use super::packed::{self, Unpacked};
 use super::problem::Code;
 use super::tree::Node;
 use super::yaml::LIMIT;
@@ -50,8 +50,17 @@ const OTHERS: [(&str, &str); 11] = [
     ("{\"ignition\"", "a config of Ignition"),
 ];
 
-/// The text of a source, unpacked and without a byte order mark.
-pub fn text_of(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+/// The text of a config.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// Unpacked, and without a byte order mark.
+    pub text: Cow<'a, str>,
+    /// Types of the parts of a MIME message that are no config.
+    pub others: Vec<String>,
+}
+
+/// The text of a source.
+pub fn text_of(bytes: &[u8]) -> Result<Text<'_>, Refusal> {
     check_size(bytes)?;
     match packed::unpack(bytes) {
         Err(wrong) => Err(Refusal {
@@ -60,10 +69,15 @@ pub fn text_of(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
             message: format!("is no config: {}", wrong.message),
             hint: wrong.hint,
         }),
-        Ok(Cow::Borrowed(bytes)) => text_inside(bytes).map(Cow::Borrowed),
-        Ok(Cow::Owned(bytes)) => {
-            check_size(&bytes)?;
-            text_inside(&bytes).map(|text| Cow::Owned(text.to_owned()))
+        Ok(Unpacked { bytes, others }) => {
+            let text = match bytes {
+                Cow::Borrowed(bytes) => Cow::Borrowed(text_inside(bytes)?),
+                Cow::Owned(bytes) => {
+                    check_size(&bytes)?;
+                    Cow::Owned(text_inside(&bytes)?.to_owned())
+                }
+            };
+            Ok(Text { text, others })
         }
     }
 }
@@ -180,10 +194,10 @@ mod tests {
 
     #[test]
     fn wrapped_configs_are_read() {
-        assert_eq!(text_of(b"\xef\xbb\xbfa: 1"), Ok("a: 1".into()));
+        assert_eq!(text_of(b"\xef\xbb\xbfa: 1").unwrap().text, "a: 1");
         assert!(text_of(b"#!cloud-config\na: 1").is_ok());
         assert_eq!(
-            text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap(),
+            text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap().text,
             "#cloud-config\na: 1"
         );
         let (tree, _) = super::super::yaml::parse(b"harvester: {os: {}}\n", &"x".into());

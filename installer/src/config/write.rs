@@ -6,25 +6,52 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::problem::{Problem, Problems};
+use super::load::Checked;
+use super::password::{self, InClear};
+use super::problem::{Code, Problem, Problems};
 use super::schema;
+use super::secret::Salt;
 use super::spelling;
 use super::tree::{Node, Scalar, Style, Value};
 use super::yaml;
 
-/// A config with today's spelling of its keys; what could not be read is said.
-pub fn convert(bytes: &[u8], name: &str) -> Result<(String, Problems), Problems> {
+/// A config with today's spelling of its keys and the password hashed; what could not be read is
+/// said.
+pub fn convert(bytes: &[u8], name: &str, salt: Salt) -> Result<(String, Problems), Problems> {
     let source: Arc<str> = name.into();
     let (tree, mut problems) = yaml::parse(bytes, &source);
     let Some(tree) = tree else {
         return Err(Problems(problems));
     };
-    let tree = spelling::canonical(tree, schema::shape(), &mut problems);
+    let mut tree = spelling::canonical(tree, schema::shape(), &mut problems);
+    if let Some(at) = password::close(&mut tree, InClear::Hash(salt)) {
+        let message = "can't be used as a password";
+        let hint = "`harrow config check` says why";
+        problems.push(Problem::new(Code::BadValue, "os.password", message, hint).at(&at));
+    }
     let unreadable = |p: &Problem| p.code.severity() == super::codes::Severity::Error;
     if problems.iter().any(unreadable) {
         return Err(Problems(problems));
     }
     Ok((to_yaml(&tree), Problems(problems)))
+}
+
+/// What all sources of a config say together, as one config.
+pub fn render_merged(checked: &Checked) -> String {
+    let mut tree = checked.tree.clone();
+    quote_all(&mut tree);
+    to_yaml(&tree)
+}
+
+/// Puts every value in quotes: words of a command line are bare without being YAML. Which type
+/// they are of, the schema says.
+fn quote_all(node: &mut Node) {
+    match &mut node.value {
+        Value::Scalar(scalar) if scalar.style == Style::Plain => scalar.style = Style::Quoted,
+        Value::Seq(items) => items.iter_mut().for_each(quote_all),
+        Value::Map(entries) => entries.iter_mut().for_each(|e| quote_all(&mut e.node)),
+        Value::Scalar(_) | Value::Null => {}
+    }
 }
 
 /// The tree as YAML.
@@ -137,6 +164,8 @@ fn write_node(node: &Node, depth: usize, lead: &str, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::read_sources;
+    use super::super::source::{Assignment, Source, SourceKind};
     use super::*;
 
     #[test]
@@ -145,7 +174,7 @@ mod tests {
                    sysctls: {kernel.printk: 4 4 1 7, \"on\": \"1\"}\n  writeFiles:\n  - path: /etc/x\n    \
                    permissions: 0644\n    content: |\n      one\n\n       two\n  - {content: \"a\\nb\", path: '/y'}\n\
                    install:\n  networks: {harvester-mgmt: {interface: [{hwAddr: 52:54:00:12:34:56}]}}\n  silent:\n";
-        let (new, problems) = convert(old.as_bytes(), "old").unwrap();
+        let (new, problems) = convert(old.as_bytes(), "old", [7; 12]).unwrap();
         assert_eq!(problems.0, []);
         assert_eq!(
             new,
@@ -155,7 +184,49 @@ mod tests {
              path: \"/y\"\ninstall:\n  networks: {}\n  silent:\n  management_interface:\n    interfaces:\n      \
              - hw_addr: 52:54:00:12:34:56\n"
         );
-        let (again, _) = convert(new.as_bytes(), "new").unwrap();
+        let (again, _) = convert(new.as_bytes(), "new", [9; 12]).unwrap();
         assert_eq!(again, new);
+    }
+
+    #[test]
+    fn passwords_are_hashed_on_the_way() {
+        for (password, stays) in [("", true), ("''", true), ("x", false), ("$6$a$b", true)] {
+            let text = format!("os:\n  password: {password}\n");
+            let (new, _) = convert(text.as_bytes(), "old", [7; 12]).unwrap();
+            assert!(new.contains("$6$") || stays, "{new}");
+            let (again, _) = convert(new.as_bytes(), "new", [9; 12]).unwrap();
+            assert_eq!(again, new);
+        }
+        for bad in ["[hunter2]", "\"hunter2\\n\""] {
+            let text = format!("os: {{password: {bad}}}\n");
+            let problems = convert(text.as_bytes(), "old", [7; 12]).unwrap_err();
+            assert!(!problems.to_string().contains("hunter2"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn what_is_merged_reads_back_as_the_same() {
+        let words = [
+            ("os.ntp_servers", "a.b"),
+            ("token", "a:b#{c"),
+            ("os.hostname", "true"),
+        ];
+        let words = words.map(|(path, value)| Assignment {
+            path: path.into(),
+            value: value.into(),
+            word: 1,
+            fault: None,
+        });
+        let file = "os: {password: hunter2, sysctls: {a.b: 1}, write_files: [{path: /a, content: \"x\\ny\\n\"}]}\n\
+                    install: {mode: create, automatic: yes, device: {min_size: 1G}}\n";
+        let sources = [
+            Source::yaml(SourceKind::File, "f", file),
+            Source::words(SourceKind::CommandLine, "line", words.into()),
+        ];
+        let checked = read_sources(&sources, [7; 12]);
+        let merged = render_merged(&checked);
+        assert!(!merged.contains("hunter2"), "{merged}");
+        let again = read_sources(&[Source::yaml(SourceKind::File, "m", merged)], [9; 12]);
+        assert_eq!(again.answers, checked.answers);
     }
 }

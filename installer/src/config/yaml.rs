@@ -40,9 +40,17 @@ pub fn parse(bytes: &[u8], source: &Arc<str>) -> (Option<Node>, Vec<Problem>) {
             return (None, vec![problem.at(&at)]);
         }
     };
-    let mut builder = Builder::new(source, text.len());
-    let tree = builder.read(&text);
+    let mut builder = Builder::new(source, text.text.len());
+    let tree = builder.read(&text.text);
     let mut problems = builder.problems;
+    if !text.others.is_empty() {
+        let message = format!(
+            "the MIME message has parts that are no config, and nothing is done with them: {}",
+            text.others.join(", ")
+        );
+        let hint = "write_files and the other keys can say much of what scripts do";
+        problems.push(Problem::new(Code::IgnoredPart, "", message, hint).at(&whole));
+    }
     let tree = match tree {
         Ok(tree) => tree,
         Err(stop) => {

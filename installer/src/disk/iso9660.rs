@@ -4,8 +4,8 @@
 //! Ridge, else of Joliet, else plain; letters' case and `-` against `_` make no difference, since
 //! plain names have neither. Nothing is believed: every size and offset has a limit.
 //!
-//! Source: ECMA-119 (3rd edition) sections 8 and 9; IEEE P1282 (Rock Ridge) 4.1.4; Joliet
-//! Specification, 1995. All numbers are read in their little-endian form.
+//! Source: ECMA-119 (3rd edition) sections 8 and 9; IEEE P1282 (Rock Ridge) 4.1.4; IEEE P1281
+//! (SUSP) 5.1, entries that continue elsewhere; Joliet Specification, 1995. All numbers are read in their little-endian form.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 
@@ -19,6 +19,8 @@ const SECTOR: u64 = 2048;
 const DESCRIPTORS: u64 = 32;
 /// The largest folder that is read.
 const FOLDER_LIMIT: u32 = 256 << 10;
+/// How often the entries of a record go on elsewhere; a name of 255 letters needs it once.
+const CONTINUATIONS: usize = 4;
 
 /// How names of a tree are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl<'a> Iso<'a> {
                 let mut rest = sector;
                 while let Some(record) = Record::first(rest) {
                     rest = &rest[record.0.len()..];
-                    if record.is_named(names, &wanted) {
+                    if self.is_named(&record, names, &wanted) {
                         found = Some(record);
                     }
                 }
@@ -130,6 +132,36 @@ impl<'a> Iso<'a> {
             here = record.extent();
         }
         Ok(Some(here).filter(|extent| !extent.folder))
+    }
+
+    /// Whether a record has a name, in either of its spellings.
+    fn is_named(&mut self, record: &Record, names: Names, wanted: &str) -> bool {
+        let Some(name) = record.name(names) else {
+            return false; // "." and ".."
+        };
+        normal(&name) == wanted
+            || (names == Names::Plain && normal(&self.long_name(record.system())) == wanted)
+    }
+
+    /// The alternate name of Rock Ridge, wherever its parts are; empty without one.
+    fn long_name(&mut self, system: &[u8]) -> String {
+        let mut name = Vec::new();
+        let mut next = read_entries(system, &mut name);
+        for _ in 0..CONTINUATIONS {
+            let Some((sector, offset, size)) = next else {
+                break;
+            };
+            // It lies within a sector; what does not is damaged and has no more names.
+            let extent = Extent {
+                sector,
+                size: SECTOR as u32,
+                folder: false,
+            };
+            let area = self.bytes(extent).unwrap_or_default();
+            let area = area.get(offset..).unwrap_or_default();
+            next = read_entries(&area[..size.min(area.len())], &mut name);
+        }
+        String::from_utf8_lossy(&name).into_owned()
     }
 
     fn bytes(&mut self, extent: Extent) -> anyhow::Result<Vec<u8>> {
@@ -168,44 +200,55 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn is_named(&self, names: Names, wanted: &str) -> bool {
-        let end = 33 + usize::from(self.0[32]);
-        let name = &self.0[33..end];
+    /// The name as it is written; `None` for the folder itself and the one above it.
+    fn name(&self, names: Names) -> Option<String> {
+        let name = &self.0[33..33 + usize::from(self.0[32])];
         if name == [0] || name == [1] {
-            return false; // "." and ".."
+            return None;
         }
-        match names {
+        let units = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
+        Some(match names {
             Names::Joliet => {
-                let units = name
-                    .chunks_exact(2)
-                    .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-                normal(&String::from_utf16_lossy(&units.collect::<Vec<_>>())) == wanted
+                let units: Vec<u16> = name.chunks_exact(2).map(units).collect();
+                String::from_utf16_lossy(&units)
             }
-            Names::Plain => {
-                // A byte fills up to an even length, then comes what systems may use.
-                let system = self
-                    .0
-                    .get(end + usize::from(name.len().is_multiple_of(2))..);
-                let long = rock_ridge_name(system.unwrap_or_default());
-                normal(&String::from_utf8_lossy(name)) == wanted || normal(&long) == wanted
-            }
-        }
+            Names::Plain => String::from_utf8_lossy(name).into_owned(),
+        })
+    }
+
+    /// What systems such as Rock Ridge say of it: after the name, filled up to an even length.
+    fn system(&self) -> &'a [u8] {
+        let name = usize::from(self.0[32]);
+        let end = 33 + name + usize::from(name.is_multiple_of(2));
+        self.0.get(end..).unwrap_or_default()
     }
 }
 
-/// The alternate name (`NM`) of Rock Ridge; empty without one.
-fn rock_ridge_name(mut system: &[u8]) -> String {
-    let mut name = Vec::new();
+/// Adds the parts of the alternate name (`NM`) to `name`; where the entries go on (`CE`: sector,
+/// offset in it, size).
+fn read_entries(mut system: &[u8], name: &mut Vec<u8>) -> Option<(u32, usize, usize)> {
+    let mut next = None;
     while let [a, b, length, _, ..] = *system {
         let Some(entry) = system.get(..usize::from(length)).filter(|e| e.len() >= 4) else {
             break;
         };
-        if (a, b) == (b'N', b'M') {
-            name.extend_from_slice(entry.get(5..).unwrap_or_default());
+        match [a, b] {
+            [b'N', b'M'] => name.extend_from_slice(entry.get(5..).unwrap_or_default()),
+            [b'C', b'E'] => {
+                let number = |at: usize| {
+                    let bytes = entry.get(at..at + 4).and_then(|b| b.first_chunk::<4>());
+                    bytes.map(|b| u32::from_le_bytes(*b))
+                };
+                let place = (number(4), number(12), number(20));
+                if let (Some(sector), Some(offset), Some(size)) = place {
+                    next = Some((sector, offset as usize, size as usize));
+                }
+            }
+            _ => {}
         }
         system = &system[entry.len()..];
     }
-    String::from_utf8_lossy(&name).into_owned()
+    next
 }
 
 /// A name without its version (`;1`), in one spelling.
@@ -223,6 +266,11 @@ mod tests {
     use super::*;
     use crate::sys::cmd::Cmd;
 
+    /// A name that does not fit into one record.
+    fn long_file_name() -> String {
+        "long-".repeat(49) + "name"
+    }
+
     /// An image made by xorriso in the manner of mkisofs.
     fn image(options: &[&str]) -> tempfile::NamedTempFile {
         let dir = tempfile::tempdir().unwrap();
@@ -233,6 +281,8 @@ mod tests {
             vec![b'y'; 5000],
         )
         .unwrap();
+        let long = dir.path().join(long_file_name());
+        std::fs::write(long, "token: y\n").unwrap();
         for number in 0..100 {
             std::fs::write(dir.path().join(format!("file-{number}")), "").unwrap();
         }
@@ -276,6 +326,35 @@ mod tests {
                 assert_eq!(read(missing), None, "{missing}");
             }
             assert!(iso.read("openstack/latest/user_data", 4999).is_err());
+        }
+    }
+
+    #[test]
+    fn names_that_go_on_elsewhere_are_found() {
+        let image = image(&["-r"]);
+        let mut iso = open(image.as_file()).unwrap();
+        let long = long_file_name();
+        assert_eq!(iso.read(&long, 100).unwrap().unwrap(), b"token: y\n");
+        assert_eq!(iso.read(&long[..240], 100).unwrap(), None);
+        // One that goes on in itself, or nowhere, comes to an end.
+        let entry = |sector: u32, offset: u32| {
+            let mut entry = vec![b'C', b'E', 28, 1];
+            for number in [sector, offset, 28] {
+                entry.extend(number.to_le_bytes());
+                entry.extend(number.to_be_bytes());
+            }
+            entry
+        };
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&entry(0, 0), 0).unwrap();
+        file.set_len(SECTOR).unwrap();
+        let mut iso = Iso {
+            disk: Window::new(&file, 0, SECTOR),
+            label: String::new(),
+            trees: Vec::new(),
+        };
+        for (sector, offset) in [(0, 0), (0, 2040), (0, u32::MAX), (u32::MAX, 0)] {
+            assert_eq!(iso.long_name(&entry(sector, offset)), "");
         }
     }
 

@@ -18,14 +18,15 @@ use super::report::{Outcome, ReportFile};
 use super::signals;
 use crate::config::{
     Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
+    read_sources,
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
-use crate::live;
+use crate::live::{self, Reach};
 use crate::sys::console::Printer;
-use crate::sys::wait;
+use crate::sys::{random, wait};
 
 /// Room for file system structures on a file target, beyond the files themselves.
 const OVERHEAD: u64 = 512 << 20;
@@ -47,6 +48,8 @@ pub struct Options {
     pub json: bool,
     /// Consoles of the node when the config does not say.
     pub consoles: Vec<String>,
+    /// How far what the config names is followed.
+    pub reach: Reach,
     /// How long a disk is waited for that is not there yet, as on a machine that is starting.
     pub patience: Duration,
 }
@@ -96,7 +99,7 @@ pub fn check_config(source: &Source) -> anyhow::Result<()> {
 
 /// Decides everything; writes nothing.
 pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
-    let checked = check_sources(sources);
+    let checked = read_sources(sources, random::salt());
     let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
     let Some(config) = checked.config else {
@@ -175,9 +178,11 @@ fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow:
 
 /// Runs a plan.
 pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow::Result<()> {
-    let salt = Uuid::new_v4().into_bytes();
-    let mut short = [0; 12];
-    short.copy_from_slice(&salt[..12]);
+    let mut answers = prepared.answers.clone();
+    live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
+        true => tracing::warn!("{line}"),
+        false => printer.line(line),
+    })?;
     let target = prepared.plan.target()?;
     let report_file = match &options.report {
         Some(path) => {
@@ -192,7 +197,7 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
     let inputs = Inputs {
         image: &prepared.image,
         origins: &prepared.origins,
-        config: prepared.answers.to_node_yaml(short)?.into_bytes(),
+        config: answers.to_node_yaml()?.into_bytes(),
         half_made: &half_made,
         open: &Target::open,
         keep: &|report| {

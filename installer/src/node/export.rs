@@ -8,7 +8,6 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use uuid::Uuid;
 
 use crate::config::{Answers, Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
@@ -36,11 +35,8 @@ pub fn write_node(answers: &Answers, out: &Path) -> anyhow::Result<Vec<String>> 
             "name a new folder with --out",
         ));
     }
-    // The config as the node stores and reads it: with the password hashed.
-    let mut salt = [0; 12];
-    let random = Uuid::new_v4().into_bytes();
-    salt.copy_from_slice(&random[..12]);
-    let stored = answers.to_node_yaml(salt)?;
+    // The config as the node stores and reads it.
+    let stored = answers.to_node_yaml()?;
     let source = Source::yaml(SourceKind::Oem, CONFIG_NAME, stored.as_bytes());
     let checked = check_sources(&[source]);
     let config = checked.config.ok_or_else(|| {
@@ -101,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("node");
         let text = "token: x\nos: {hostname: n1, password: hunter2}\ninstall: {mode: create}\n";
-        let answers = Answers::parse(text, "x").unwrap();
+        let answers = Answers::parse(text, "x", [7; 12]).unwrap();
         let paths = write_node(&answers, &out).unwrap();
         assert!(paths.contains(&"/etc/hostname".to_owned()), "{paths:?}");
         for path in &paths {

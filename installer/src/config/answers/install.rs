@@ -111,10 +111,10 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "config-url"), example = &"https://10.0.0.9/node-1.yaml")]
     pub config_url: Option<String>,
     /// HTTP headers sent with the request for `config_url`.
-    #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
+    #[schemars(extend("x-secret" = true))]
     pub config_headers: BTreeMap<String, Secret>,
     /// Certificate of the authority that vouches for the server of `config_url`, in PEM.
-    #[schemars(extend("x-form" = "pem", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "pem"))]
     pub config_ca: Option<String>,
     /// Power off after the install instead of rebooting.
     #[schemars(extend("x-default" = false))]

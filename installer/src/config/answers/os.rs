@@ -15,8 +15,8 @@ pub struct OsAnswers {
     /// Name of the node, unique in its cluster; made from the machine's id when absent.
     #[schemars(extend("x-form" = "host-name"), example = &"node-1")]
     pub hostname: Option<String>,
-    /// Public keys that may log in as `rancher`, in OpenSSH's form, or `github:USER`. A key or
-    /// a password is needed.
+    /// Public keys that may log in as `rancher`, in OpenSSH's form, or `github:USER`, whose keys
+    /// are fetched at the install. A key or a password is needed.
     #[schemars(extend("x-form" = "ssh-key"), example = ["ssh-ed25519 AAAAC3... me@here"])]
     pub ssh_authorized_keys: Vec<String>,
     /// Password of `rancher`, in clear or as a crypt(3) hash (`$6$...`, `$y$...`).

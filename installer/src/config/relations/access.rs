@@ -16,19 +16,6 @@ pub fn somebody_can_log_in(answers: &Answers, problems: &mut Problems) {
             "neither password nor ssh_authorized_keys is given, nobody could log in",
             "set os.ssh_authorized_keys or os.password",
         ),
-        (None, false)
-            if os
-                .ssh_authorized_keys
-                .iter()
-                .all(|k| k.starts_with("github:")) =>
-        {
-            problems.add(
-                Code::NoSshLogin,
-                "os.ssh_authorized_keys",
-                "keys of GitHub are not fetched yet, so nobody could log in over ssh",
-                "write the key itself, as in a .pub file, or set os.password",
-            );
-        }
         (Some(_), true) if os.sshd.disable_password_auth == Some(true) => problems.add(
             Code::NoSshLogin,
             "os.sshd.disable_password_auth",

@@ -27,6 +27,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Pauses between attempts: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(8);
+/// The longest pause that a server may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The largest file that is taken, unless said otherwise.
 pub const SMALL: usize = 1 << 20;
 
@@ -85,8 +87,8 @@ impl Fetch {
         }
     }
 
-    /// Fetches it. Tries again, with growing pauses, as long as the server can't be reached or has
-    /// a fault of its own; what it refuses (4xx but 408, 425 and 429), a certificate that is not
+    /// Fetches it. Tries again, with growing pauses or those that the server asks for, as long as
+    /// it can't be reached or has a fault of its own; what it refuses (4xx but 408, 425 and 429), a certificate that is not
     /// trusted and a body that is too large are final.
     pub fn run(&self) -> anyhow::Result<Answer> {
         let shown = masked_url(&self.url);
@@ -96,19 +98,22 @@ impl Fetch {
         let mut pause = FIRST_PAUSE;
         loop {
             let left = self.patience.saturating_sub(start.elapsed());
-            let error = match request.attempt(left.clamp(SHORTEST, ATTEMPT)) {
+            let (error, asked) = match request.attempt(left.clamp(SHORTEST, ATTEMPT)) {
                 Attempt::Done(answer) => return Ok(answer),
                 Attempt::Final(error) => return Err(error).with_context(context),
-                Attempt::Again(error) => error,
+                Attempt::Again(error, asked) => (error, asked),
             };
             let left = self.patience.saturating_sub(start.elapsed());
-            if left <= pause {
+            // A server that wants to be left alone for longer is asked once more at the end.
+            let rest = left.saturating_sub(SHORTEST).max(pause);
+            let now = asked.map_or(pause, |asked| asked.min(LONGEST_PAUSE).min(rest).max(pause));
+            if left <= now {
                 let waited = start.elapsed().as_secs();
                 return Err(error)
                     .with_context(|| format!("fetching {shown}, tried for {waited} s"));
             }
-            tracing::debug!("fetching {shown}: {error:#}; again in {pause:?}");
-            wait::pause_for(pause);
+            tracing::debug!("fetching {shown}: {error:#}; again in {now:?}");
+            wait::pause_for(now);
             pause = (pause * 2).min(LAST_PAUSE);
         }
     }

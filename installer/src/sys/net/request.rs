@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use ureq::http::header::{CONTENT_TYPE, LOCATION};
+use jiff::Timestamp;
+use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
@@ -22,8 +23,8 @@ pub(super) enum Attempt {
     Done(Answer),
     /// With an error that stays.
     Final(anyhow::Error),
-    /// With an error that may go away.
-    Again(anyhow::Error),
+    /// With an error that may go away, perhaps after a time that the server said.
+    Again(anyhow::Error, Option<Duration>),
 }
 
 /// A request that can be made.
@@ -67,7 +68,7 @@ impl<'a> Request<'a> {
             } else if status.is_success() {
                 return self.read(&mut response);
             } else {
-                return refusal(status);
+                return refusal(&response);
             }
         }
         Attempt::Final(anyhow!("more than {REDIRECTS} redirects"))
@@ -115,7 +116,7 @@ impl<'a> Request<'a> {
         let mut bytes = Vec::new();
         let reader = response.body_mut().as_reader();
         match reader.take(limit as u64 + 1).read_to_end(&mut bytes) {
-            Err(error) => Attempt::Again(anyhow!("reading the answer: {error}")),
+            Err(error) => Attempt::Again(anyhow!("reading the answer: {error}"), None),
             Ok(_) if bytes.len() > limit => Attempt::Final(Failure::error(
                 Kind::ConfigInvalid,
                 format!("the file is larger than {limit} bytes"),
@@ -188,12 +189,28 @@ fn join(base: &str, reference: &str) -> String {
 }
 
 /// An answer that is neither success nor redirect.
-fn refusal(status: StatusCode) -> Attempt {
+fn refusal(response: &Response<Body>) -> Attempt {
+    let status = response.status();
     let error = anyhow!("the server answers {status}");
+    let header = response.headers().get(RETRY_AFTER);
+    let after = header.and_then(|value| value.to_str().ok());
     match status.as_u16() {
-        408 | 425 | 429 | 500..=599 => Attempt::Again(error),
+        408 | 425 | 429 | 500..=599 => {
+            let now = Timestamp::now();
+            Attempt::Again(error, after.and_then(|text| parse_retry_after(text, now)))
+        }
         _ => Attempt::Final(error),
     }
+}
+
+/// How long a server asks to be left alone: seconds, or a date (RFC 9110, 10.2.3).
+fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default())
 }
 
 /// What an error of the network says, without the URL.
@@ -212,7 +229,7 @@ fn judge(why: String) -> Attempt {
     // A clock that is wrong now may be right in a minute.
     let clock = why.contains("Expired") || why.contains("NotValidYet") || why.contains("expired");
     if !why.contains(CERTIFICATE) || clock {
-        return Attempt::Again(anyhow!(why));
+        return Attempt::Again(anyhow!(why), None);
     }
     Attempt::Final(Failure::error(
         Kind::ConfigMissing,
@@ -245,6 +262,23 @@ fn bad_ca(message: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_seconds_or_a_date() {
+        let now: Timestamp = "1994-11-06T08:49:07Z".parse().unwrap();
+        for (text, seconds) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let wait = seconds.map(Duration::from_secs);
+            assert_eq!(parse_retry_after(text, now), wait, "{text}");
+        }
+    }
 
     #[test]
     fn references_are_joined() {

@@ -65,6 +65,28 @@ fn faults_are_tried_again_and_refusals_are_not() {
 }
 
 #[test]
+fn a_server_says_how_long_it_wants_to_be_left_alone() {
+    let busy = |seconds: &str| {
+        let header = format!("Retry-After: {seconds}\r\n");
+        answer("503 Busy", &header, "")
+    };
+    let (url, _) = serve(vec![busy("2"), good("hi")]);
+    let start = Instant::now();
+    assert_eq!(fetch_small(&url, PATIENCE).unwrap(), b"hi");
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    // An hour is more than there is: it is asked once more at the end.
+    let (url, _) = serve(vec![busy("3600"), good("hi")]);
+    let start = Instant::now();
+    let answer = fetch_small(&url, Duration::from_secs(3));
+    assert_eq!(answer.unwrap(), b"hi");
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+}
+
+#[test]
 fn other_schemes_are_refused_each_with_its_reason() {
     for (url, reason) in [
         ("tftp://a/b", "TFTP"),
