@@ -173,6 +173,13 @@ impl Checked {
             if problem.at.is_none() {
                 problem.at = Some(self.place_of(&problem.field));
             }
+            // The schema's check saw single values too, with the keys as they were written.
+            let same = |p: &Problem| {
+                (p.code, &p.at, &p.message) == (problem.code, &problem.at, &problem.message)
+            };
+            if problem.code.is_of_value() && self.problems.0.iter().any(same) {
+                continue;
+            }
             self.problems.0.push(problem);
         }
         self.problems.sort();

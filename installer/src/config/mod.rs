@@ -9,6 +9,7 @@
 //! stronger sources over weaker ones, `relations` are the rules between keys, and `resolve`
 //! makes the config.
 
+mod advice;
 mod answers;
 mod assign;
 mod check;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::answers::{
     Answers, InstallMode, InterfaceAnswers, ManagementAnswers, Method, WriteFile,
 };
-use super::formats::{self, Wrong};
+use super::formats::{self, KeySource, Wrong};
 use super::problem::{Code, Problems, Severity};
 use super::relations;
 use super::resolved::{
@@ -124,11 +124,12 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let mut keys = Vec::new();
     for (i, key) in os.ssh_authorized_keys.iter().enumerate() {
         // Keys of GitHub are fetched by whoever has a network.
-        if key.starts_with("github:") {
+        let source = formats::key_source(key);
+        if matches!(source, Ok(KeySource::GitHub(_))) {
             continue;
         }
         let field = format!("os.ssh_authorized_keys[{i}]");
-        keys.extend(values.keep(&field, key, formats::ssh_key(key)));
+        keys.extend(values.keep(&field, key, source));
     }
     let mut dns = Vec::new();
     for (i, server) in os.dns_nameservers.iter().enumerate() {
@@ -180,6 +181,12 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
 }
 
 fn build_file(field: &str, file: &WriteFile, values: &mut Values) -> Option<FileToWrite> {
+    if file.path.is_empty() {
+        let hint = "where the file goes, such as /etc/motd";
+        let field = format!("{field}.path");
+        values.0.add(Code::Missing, field, "missing", hint);
+        return None;
+    }
     let path = values.check(&format!("{field}.path"), formats::file_path(&file.path));
     let content = formats::decode(&file.encoding, Secret::expose(&file.content));
     let content = values.check(&format!("{field}.content"), content);

@@ -103,7 +103,8 @@ pub fn name_of<'a>(key: &str, fields: &'a BTreeMap<String, Shape>) -> Option<&'a
     plural
 }
 
-fn letters_of(key: &str) -> String {
+/// A key without what its spellings differ in.
+pub fn letters_of(key: &str) -> String {
     key.chars()
         .filter(|c| *c != '_' && *c != '-')
         .map(|c| c.to_ascii_lowercase())

@@ -53,10 +53,15 @@ pub fn bond_mode(text: &str) -> Result<BondMode, Wrong> {
     let names = |mode: &BondMode| mode.name() == text || (*mode as u8).to_string() == text;
     match BondMode::ALL.into_iter().find(names) {
         Some(mode) => Ok(mode),
-        None => wrong(
-            format!("{} is not a bond mode", quoted(text)),
-            format!("one of {}", BondMode::ALL.map(BondMode::name).join(", ")),
-        ),
+        None => {
+            let lower = text.to_ascii_lowercase();
+            let hint = match lower.as_str() {
+                // What everybody but the kernel calls it.
+                "lacp" | "802.1ax" | "8023ad" => Lacp.name().to_owned(),
+                _ => format!("one of {}", BondMode::ALL.map(BondMode::name).join(", ")),
+            };
+            wrong(format!("{} is not a bond mode", quoted(text)), hint)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use ureq::tls::{PemItem, parse_pem};
 
 use super::{Wrong, host, made_of, one_of, quoted, wrong};
 
-const URL_HINT: &str = "such as https://10.0.0.5/config.yaml";
+const URL_HINT: &str = "such as https://10.0.0.5/path";
 
 /// A URL of HTTP, in parts.
 #[derive(Clone, PartialEq, Eq)]

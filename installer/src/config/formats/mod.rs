@@ -4,6 +4,7 @@
 //! A message may quote the value, except where the value is a secret.
 
 mod bond;
+mod cron;
 mod crypt;
 mod files;
 mod http;
@@ -17,6 +18,7 @@ mod storage;
 mod unpack;
 
 pub use bond::*;
+pub use cron::*;
 pub use crypt::*;
 pub use files::*;
 pub use http::*;
@@ -47,7 +49,7 @@ pub fn wrong<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T
 }
 
 /// A value as it is quoted in messages: escaped, and cut when it is long.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const LIMIT: usize = 80;
     match text.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

@@ -9,10 +9,13 @@ const DISK_HINT: &str = "a whole disk, such as /dev/sda or /dev/disk/by-id/wwn-0
 /// The path of a whole disk: below `/dev`, not by what is on it, not a partition.
 pub fn disk_path(text: &str) -> Result<String, Wrong> {
     let Some(name) = text.strip_prefix("/dev/") else {
-        return wrong(
-            format!("{} is not a path below /dev", quoted(text)),
-            DISK_HINT,
-        );
+        let full = format!("/dev/{text}");
+        // A name alone, as lsblk prints it.
+        let hint = match !text.contains('/') && disk_path(&full).is_ok() {
+            true => full,
+            false => DISK_HINT.to_owned(),
+        };
+        return wrong(format!("{} is not a path below /dev", quoted(text)), hint);
     };
     let tricky = |part: &str| part.is_empty() || part == "." || part == "..";
     let plain = made_of(name, 1024, |b| b.is_ascii_graphic());
@@ -115,6 +118,60 @@ pub fn model_pattern(text: &str) -> Result<Pattern, Wrong> {
     Pattern::new(text).or_else(|e| wrong(format!("{}: {}", quoted(text), e.msg), HINT))
 }
 
+/// A vendor, product or world wide id of multipath.conf(5): an extended regular expression,
+/// perhaps with `!` in front, that can stand in double quotes there.
+pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
+    let pattern = text.strip_prefix('!').unwrap_or(text);
+    if pattern.is_empty() || text.len() > 255 || text.contains('"') || has_control(text) {
+        return wrong(
+            "empty, too long, or with a double quote or line break",
+            "a regular expression, such as ^0QEMU_.*",
+        );
+    }
+    if pattern.starts_with(['*', '+', '?']) {
+        return wrong(
+            format!("{} is a pattern of a shell", quoted(text)),
+            format!("a regular expression, such as .{pattern}"),
+        );
+    }
+    match unclosed(pattern) {
+        Some(c) => wrong(
+            format!("{}: {c:?} has no other half", quoted(text)),
+            format!("\\{c} for the character itself"),
+        ),
+        None => Ok(()),
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// A bracket of a regular expression without its other half.
+fn unclosed(pattern: &str) -> Option<char> {
+    let mut open = Vec::new();
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next()?;
+            }
+            '[' => {
+                chars.next_if_eq(&'^');
+                // First in its set, ] is itself.
+                chars.next_if_eq(&']');
+                if !chars.by_ref().any(|c| c == ']') {
+                    return Some('[');
+                }
+            }
+            '(' => open.push(c),
+            ')' if open.pop().is_none() => return Some(')'),
+            _ => {}
+        }
+    }
+    open.pop()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +249,27 @@ mod tests {
         ] {
             assert!(disk_wwn(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn patterns_of_multipath() {
+        for good in [
+            ".*",
+            "!QEMU",
+            "!QEMU HARDDISK",
+            "^0QEMU_QEMU_HARDDISK_disk[0-9]+",
+            "(a|b)",
+            "\\(a",
+            "[]]",
+            "[^]a]x",
+        ] {
+            assert_eq!(multipath_pattern(good), Ok(()), "{good}");
+        }
+        for bad in ["", "!", "a\"b", "*", "!*", "(a", "a)", "[a", "a\nb"] {
+            assert!(multipath_pattern(bad).is_err(), "{bad}");
+        }
+        assert_eq!(disk_path("sda").unwrap_err().hint, "/dev/sda");
+        assert_eq!(disk_path("sda1").unwrap_err().hint, DISK_HINT);
     }
 
     #[test]

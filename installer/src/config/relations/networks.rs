@@ -1,5 +1,7 @@
 //! The networks of pods, services and nodes.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::super::answers::{Answers, InstallMode};
@@ -18,6 +20,7 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
     }
     let pods = cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR);
     let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
+    services_are_few(services.as_ref(), problems);
     let management = management_network(answers).map(|(_, subnet)| subnet);
     let mut named: Vec<(String, Option<IpNet>)> = vec![
         ("the management network".into(), management),
@@ -54,6 +57,69 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
 /// Whether two networks have an address in common.
 fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// On a node, addresses of pods and services lead to these: a machine that has one of them
+/// can't be reached.
+pub fn machines_are_outside(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    // Whoever joins does not say what the cluster's networks are.
+    if install.mode != Some(InstallMode::Create) {
+        return;
+    }
+    let networks = [
+        ("pod", cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR)),
+        (
+            "service",
+            cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR),
+        ),
+    ];
+    let management = management_network(answers).map(|(_, subnet)| subnet);
+    let vip = install.vip.iter().map(|v| ("install.vip".to_owned(), v));
+    let numbered = |key: &'static str| move |(i, v)| (format!("os.{key}[{i}]"), v);
+    let dns = answers.os.dns_nameservers.iter().enumerate();
+    let ntp = answers.os.ntp_servers.iter().enumerate();
+    let machines = vip
+        .chain(dns.map(numbered("dns_nameservers")))
+        .chain(ntp.map(numbered("ntp_servers")));
+    for (field, text) in machines {
+        let Ok(address) = text.trim().parse::<IpAddr>() else {
+            continue;
+        };
+        for (what, network) in networks {
+            // Of networks that overlap, it is said already.
+            let known =
+                |n: &IpNet| management.is_some_and(|m| m.contains(&address) && overlap(&m, n));
+            if let Some(network) = network.filter(|n| n.contains(&address) && !known(n)) {
+                problems.add(
+                    Code::NetworksOverlap,
+                    field.clone(),
+                    format!(
+                        "{address} is in the {what} network {network}, so no machine can have it"
+                    ),
+                    format!("another address, or another install.cluster_{what}_cidr"),
+                );
+            }
+        }
+    }
+}
+
+/// The most bits for addresses in a network of services (kube-apiserver's own limit).
+const SERVICE_BITS: u8 = 20;
+
+/// kube-apiserver keeps a bitmap of all services, and refuses to start with a large one.
+fn services_are_few(services: Option<&IpNet>, problems: &mut Problems) {
+    let Some(services) = services else {
+        return;
+    };
+    if services.max_prefix_len() - services.prefix_len() > SERVICE_BITS {
+        problems.add(
+            Code::BadValue,
+            SERVICE_FIELD,
+            format!("{services} is larger than Kubernetes takes"),
+            "at most a /12; a /16 has room for 65,000 services",
+        );
+    }
 }
 
 /// The cluster's DNS is a service, but not the first one, which is the API.
