@@ -16,6 +16,7 @@ mod check;
 pub mod cmdline;
 mod codes;
 mod docs;
+mod editor;
 mod fleet;
 pub mod formats;
 mod forms;

@@ -27,6 +27,16 @@ const MOVED: [(&str, &str); 4] = [
     ("install.cluster_cidr", "install.cluster_pod_cidr"),
 ];
 
+/// Older names of a key that had the same place.
+pub fn older_names(path: &str) -> impl Iterator<Item = &'static str> {
+    let parent = |path: &str| path.rfind('.').map_or(0, |dot| dot + 1);
+    let old = MOVED.iter().filter(move |(_, new)| *new == path);
+    old.filter_map(move |(old, new)| {
+        let (before, name) = old.split_at(parent(old));
+        (before == &new[..parent(new)]).then_some(name)
+    })
+}
+
 /// The tree with the schema's keys.
 pub fn canonical(node: Node, shape: &Shape, problems: &mut Vec<Problem>) -> Node {
     let mut node = node;

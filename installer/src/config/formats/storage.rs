@@ -74,7 +74,7 @@ pub fn disk_serial(text: &str) -> Result<String, Wrong> {
     if !good || text.trim() != text {
         return wrong(
             format!("{} is not a serial number", quoted(text)),
-            "as `harrow disks` or `lsblk -o NAME,SERIAL` shows it",
+            "as `lsblk -o NAME,SERIAL` shows it",
         );
     }
     Ok(text.to_owned())
