@@ -13,7 +13,7 @@ use super::tree::join;
 
 /// Names that people know from elsewhere (cloud-init, netplan, other installers), without `_`
 /// and `-`, and ours for them.
-const OTHER_NAMES: [(&str, &str); 40] = [
+const OTHER_NAMES: [(&str, &str); 39] = [
     ("address", "ip"),
     ("authorizedkeys", "ssh_authorized_keys"),
     ("bond", "bond_options"),
@@ -45,7 +45,6 @@ const OTHER_NAMES: [(&str, &str); 40] = [
     ("passwd", "password"),
     ("podcidr", "cluster_pod_cidr"),
     ("proxy", "environment"),
-    ("reboot", "poweroff"),
     ("runcmd", "after_install_chroot_commands"),
     ("searchdomains", "dns_search"),
     ("servicecidr", "cluster_service_cidr"),

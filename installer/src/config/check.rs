@@ -86,8 +86,10 @@ impl Checker<'_> {
                 if scalar.text.is_empty() && shape.form.is_some() && !path.ends_with(']') {
                     return None;
                 }
-                self.check_form(scalar, shape, path, &node);
-                Some(node)
+                let right = self.check_form(scalar, shape, path, &node);
+                // A key pasted where a certificate belongs must not be shown or kept.
+                let leaks = !right && !shape.secret && scalar.text.contains("PRIVATE KEY");
+                (!leaks).then_some(node)
             }
             (Value::Scalar(scalar), Kind::Bool | Kind::Int { .. } | Kind::Choice(_)) => {
                 if scalar.text.is_empty() {
@@ -198,12 +200,13 @@ impl Checker<'_> {
         self.problems.push(problem.at(&entry.key_at));
     }
 
-    fn check_form(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) {
+    /// Whether a text has the form that its key needs; notes what is wrong.
+    fn check_form(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) -> bool {
         let Some(form) = &shape.form else {
-            return;
+            return true;
         };
         let Err(finding) = forms::check(form, &scalar.text) else {
-            return;
+            return true;
         };
         let mut message = finding.message;
         if shape.secret && message.contains(&scalar.text) {
@@ -219,6 +222,7 @@ impl Checker<'_> {
             _ => finding.hint,
         };
         self.add(finding.code, path, node, message, hint);
+        false
     }
 
     fn check_scalar(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) -> bool {

@@ -122,13 +122,13 @@ pub struct MultiPath {
     #[schemars(extend("x-not-yet" = true))]
     pub blacklist: Vec<StorageDevice>,
     /// World wide ids of disks that multipath leaves alone, as regular expressions.
-    #[schemars(extend("x-form" = "multipath", "x-not-yet" = true), example = [".*"])]
+    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true), example = [".*"])]
     pub blacklist_wwids: Vec<String>,
     /// Disks that multipath takes all the same.
     #[schemars(extend("x-not-yet" = true))]
     pub blacklist_exceptions: Vec<StorageDevice>,
     /// World wide ids of disks that multipath takes all the same, as regular expressions.
-    #[schemars(extend("x-form" = "multipath", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true))]
     pub blacklist_exception_wwids: Vec<String>,
 }
 
@@ -137,9 +137,9 @@ pub struct MultiPath {
 #[serde(deny_unknown_fields, default)]
 pub struct StorageDevice {
     /// Vendor, as a regular expression; `!` in front means all others.
-    #[schemars(extend("x-form" = "multipath"), example = &"DELL")]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = &"DELL")]
     pub vendor: String,
     /// Product, as a regular expression; `!` in front means all others.
-    #[schemars(extend("x-form" = "multipath"), example = &"POWERVAULT")]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = &"POWERVAULT")]
     pub product: String,
 }

@@ -54,12 +54,8 @@ pub fn bond_mode(text: &str) -> Result<BondMode, Wrong> {
     match BondMode::ALL.into_iter().find(names) {
         Some(mode) => Ok(mode),
         None => {
-            let lower = text.to_ascii_lowercase();
-            let hint = match lower.as_str() {
-                // What everybody but the kernel calls it.
-                "lacp" | "802.1ax" | "8023ad" => Lacp.name().to_owned(),
-                _ => format!("one of {}", BondMode::ALL.map(BondMode::name).join(", ")),
-            };
+            let names = BondMode::ALL.map(BondMode::name).join(", ");
+            let hint = format!("one of {names}; LACP is 802.3ad");
             wrong(format!("{} is not a bond mode", quoted(text)), hint)
         }
     }

@@ -182,11 +182,14 @@ pub fn token(text: &str) -> Result<(), Wrong> {
     if text.is_empty() {
         return wrong("empty", HINT);
     }
-    if text.len() > 1024 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return wrong(
-            "longer than 1024 characters, or with a blank or special letter",
-            HINT,
-        );
+    if text.len() > 1024 {
+        return wrong("longer than 1024 characters", HINT);
+    }
+    if text.contains(char::is_whitespace) {
+        return wrong("has a blank or line break in it", HINT);
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return wrong("has a letter in it that is not of ASCII", HINT);
     }
     if text.starts_with("K10") && text.len() > 64 && !text.contains("::") {
         return wrong(

@@ -233,6 +233,10 @@ pub fn certificates(text: &str) -> Result<(), Wrong> {
         }
     }
     match found {
+        0 if text.starts_with('/') => wrong(
+            "a path, not a certificate",
+            "what is in the file, as a text of several lines after `|`",
+        ),
         0 => wrong("not a certificate in PEM", HINT),
         _ => Ok(()),
     }

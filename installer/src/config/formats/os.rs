@@ -37,12 +37,22 @@ pub fn sysctl(key: &str, value: &str) -> Result<(), Wrong> {
     }
     if value.is_empty() || value.len() > 4095 || value.chars().any(|c| c != '\t' && c.is_control())
     {
-        return wrong("the value is empty or has several lines", "one line");
+        let fault = match value {
+            "" => "the value is empty",
+            _ => "the value has several lines, or more than 4 KiB",
+        };
+        return wrong(fault, "one line, such as \"1\"");
     }
     // What YAML calls true; the kernel knows numbers only.
     match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" => wrong(format!("{} is no value of a sysctl", quoted(value)), "1"),
-        "false" | "no" | "off" => wrong(format!("{} is no value of a sysctl", quoted(value)), "0"),
+        "true" | "yes" | "on" => wrong(
+            format!("{} is no value of a sysctl", quoted(value)),
+            "a number: 1",
+        ),
+        "false" | "no" | "off" => wrong(
+            format!("{} is no value of a sysctl", quoted(value)),
+            "a number: 0",
+        ),
         _ => Ok(()),
     }
 }
@@ -92,7 +102,10 @@ pub fn kernel_arguments(text: &str) -> Result<(), Wrong> {
             );
         }
         if key == "console" {
-            return wrong("console= has a key of its own", "install.tty");
+            return wrong(
+                "console= has a key of its own",
+                "such as install.tty: ttyS0,115200n8",
+            );
         }
     }
     Ok(())

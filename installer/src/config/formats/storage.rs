@@ -18,7 +18,10 @@ pub fn disk_path(text: &str) -> Result<String, Wrong> {
         return wrong(format!("{} is not a path below /dev", quoted(text)), hint);
     };
     let tricky = |part: &str| part.is_empty() || part == "." || part == "..";
-    let plain = made_of(name, 1024, |b| b.is_ascii_graphic());
+    // What udev leaves as it is in a name (`udev_replace_chars`); others become `\x2f` and the like.
+    let plain = made_of(name, 1024, |b| {
+        b.is_ascii_alphanumeric() || b"#+-.:=@_/\\".contains(&b)
+    });
     if !plain || name.split('/').any(tricky) {
         return wrong(
             format!("{} is not the path of a device", quoted(text)),
@@ -122,9 +125,16 @@ pub fn model_pattern(text: &str) -> Result<Pattern, Wrong> {
 /// perhaps with `!` in front, that can stand in double quotes there.
 pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
     let pattern = text.strip_prefix('!').unwrap_or(text);
-    if pattern.is_empty() || text.len() > 255 || text.contains('"') || has_control(text) {
+    let fault = match pattern {
+        "" => Some("is empty"),
+        p if p.len() > 255 => Some("is longer than 255 characters"),
+        p if p.contains('"') => Some("has a double quote in it"),
+        p if p.chars().any(char::is_control) => Some("has several lines"),
+        _ => None,
+    };
+    if let Some(fault) = fault {
         return wrong(
-            "empty, too long, or with a double quote or line break",
+            format!("{} {fault}", quoted(text)),
             "a regular expression, such as ^0QEMU_.*",
         );
     }
@@ -141,10 +151,6 @@ pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
         ),
         None => Ok(()),
     }
-}
-
-fn has_control(text: &str) -> bool {
-    text.chars().any(char::is_control)
 }
 
 /// A bracket of a regular expression without its other half.
@@ -204,6 +210,7 @@ mod tests {
             "/dev//sda",
             "/etc/x",
             "/dev/sd a",
+            "/dev/sda,/dev/sdb",
             "/dev/sda1",
             "/dev/vdb12",
             "/dev/nvme0n1p2",
