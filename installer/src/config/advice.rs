@@ -13,7 +13,7 @@ use super::tree::join;
 
 /// Names that people know from elsewhere (cloud-init, netplan, other installers), without `_`
 /// and `-`, and ours for them.
-const OTHER_NAMES: [(&str, &str); 39] = [
+const OTHER_NAMES: [(&str, &str); 40] = [
     ("address", "ip"),
     ("authorizedkeys", "ssh_authorized_keys"),
     ("bond", "bond_options"),
@@ -48,6 +48,7 @@ const OTHER_NAMES: [(&str, &str); 39] = [
     ("runcmd", "after_install_chroot_commands"),
     ("searchdomains", "dns_search"),
     ("servicecidr", "cluster_service_cidr"),
+    ("size", "min_size"),
     ("sshkeys", "ssh_authorized_keys"),
     ("subnet", "subnet_mask"),
     ("timeservers", "ntp_servers"),
@@ -55,8 +56,16 @@ const OTHER_NAMES: [(&str, &str); 39] = [
     ("vlan", "vlan_id"),
 ];
 
-/// Keys of cloud-init that nothing here stands for, and why.
-const OTHER_WAYS: [(&str, &str); 4] = [
+/// Keys at the top that nothing here stands for, most of them of cloud-init, and why.
+const OTHER_WAYS: [(&str, &str); 6] = [
+    (
+        "harrow",
+        "a config inside harrow: has no other key beside it",
+    ),
+    (
+        "harvester",
+        "a config inside harvester: has no other key beside it",
+    ),
     (
         "users",
         "there is one login, rancher: os.ssh_authorized_keys and os.password",
@@ -73,9 +82,20 @@ const OTHER_WAYS: [(&str, &str); 4] = [
 ];
 
 /// Keys that an example of a map begins with.
-const TELLING: [&str; 12] = [
-    "enabled", "event", "hostname", "mode", "name", "method", "path", "content", "url", "cpu",
-    "sftp", "product",
+const TELLING: [&str; 13] = [
+    "enabled",
+    "event",
+    "hostname",
+    "mode",
+    "name",
+    "interfaces",
+    "url",
+    "method",
+    "path",
+    "content",
+    "cpu",
+    "sftp",
+    "product",
 ];
 
 /// "a, b or c".
@@ -180,8 +200,8 @@ fn is_plain(text: &str) -> bool {
 /// The parts of a text that should have been a list: separated by commas or blanks, each of
 /// them right.
 pub fn several<'a>(text: &'a str, form: &str) -> Option<Vec<&'a str>> {
-    // Keys and certificates hold blanks, and so do these.
-    if ["ssh-key", "pem", "yaml", "serial", "kernel-arguments"].contains(&form) {
+    // These hold blanks, and so does a whole key; two people of GitHub do not.
+    if ["pem", "yaml", "serial", "kernel-arguments"].contains(&form) {
         return None;
     }
     let separates = |c: char| c == ',' || c == ';' || c.is_whitespace();
@@ -201,6 +221,10 @@ pub fn suggestion(key: &str, shape: &Shape, path: &str) -> String {
     if let Some((_, name)) = ours.filter(|(_, name)| here(name)) {
         return format!("did you mean {}?", join(path, name));
     }
+    let other_way = OTHER_WAYS.iter().find(|(other, _)| *other == letters);
+    if let Some((_, way)) = other_way.filter(|_| path.is_empty()) {
+        return (*way).to_owned();
+    }
     let near = fields
         .into_iter()
         .flat_map(|f| f.keys())
@@ -217,9 +241,6 @@ pub fn suggestion(key: &str, shape: &Shape, path: &str) -> String {
         && let Some(found) = find_elsewhere(name, schema::shape(), "")
     {
         return format!("did you mean {found}?");
-    }
-    if let Some((_, way)) = OTHER_WAYS.iter().find(|(other, _)| *other == letters) {
-        return (*way).to_owned();
     }
     if path.is_empty() {
         return "harrow config schema prints all keys, and so does docs/config.md".to_owned();

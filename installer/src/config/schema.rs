@@ -159,6 +159,10 @@ fn shape_of(schema: &Json) -> Shape {
         no_meaning: text("x-no-meaning"),
         not_yet: flag("x-not-yet"),
     };
+    // An item of the example of a list is one of an item.
+    if let (Kind::List(inner), Some(Json::Array(items))) = (&mut shape.kind, &shape.example) {
+        inner.example = items.first().cloned();
+    }
     let (form, secret) = (shape.form.clone(), shape.secret);
     if let Some(form) = form {
         push_form(&mut shape, &form);

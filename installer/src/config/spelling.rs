@@ -60,8 +60,17 @@ fn rename(node: Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) ->
                 }
                 let path = join(path, &entry.key);
                 if let Some(line) = lines.insert(entry.key.clone(), entry.key_at.line) {
-                    let message = format!("there already, on line {line}");
-                    let hint = "keep one of the two spellings";
+                    // Words have no lines; most often these are two NICs in one word.
+                    let (message, hint) = match line {
+                        0 => (
+                            "said twice".to_owned(),
+                            "one word for each NIC: KEY=ens3 KEY=ens4",
+                        ),
+                        line => (
+                            format!("there already, on line {line}"),
+                            "keep one of the two spellings",
+                        ),
+                    };
                     let problem = Problem::new(Code::DuplicateKey, path, message, hint);
                     problems.push(problem.at(&entry.key_at));
                     continue;

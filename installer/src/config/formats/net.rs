@@ -197,8 +197,8 @@ pub fn interface_name(text: &str) -> Result<String, Wrong> {
     let bad = |c: char| "/:%".contains(c) || !c.is_ascii_graphic();
     if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(bad) {
         let hint = match mac(text) {
-            Ok(_) => "a MAC address goes into hwAddr",
-            Err(_) => "name: ens3, or hwAddr: a MAC address",
+            Ok(_) => "a MAC address goes into hw_addr",
+            Err(_) => "name: ens3, or hw_addr: a MAC address",
         };
         return wrong(format!("{} is not an interface name", quoted(text)), hint);
     }

@@ -169,7 +169,7 @@ fn check_options(options: &str) -> Result<(), Wrong> {
     for option in options.split(outside) {
         let name = option.split('=').next().unwrap_or_default();
         let known = |known: &&str| known.eq_ignore_ascii_case(name);
-        if !OPTIONS.iter().any(|option| known(&option)) {
+        if !OPTIONS.iter().any(known) {
             return wrong(format!("{} is not an option of a key", quoted(name)), HINT);
         }
     }

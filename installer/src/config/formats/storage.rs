@@ -11,7 +11,9 @@ pub fn disk_path(text: &str) -> Result<String, Wrong> {
     let Some(name) = text.strip_prefix("/dev/") else {
         let full = format!("/dev/{text}");
         // A name alone, as lsblk prints it.
-        let hint = match !text.contains('/') && disk_path(&full).is_ok() {
+        let kinds = ["sd", "nvme", "vd", "xvd", "hd", "mmcblk", "md", "dm-"];
+        let name = kinds.iter().any(|kind| text.starts_with(kind)) && !text.contains('/');
+        let hint = match name && disk_path(&full).is_ok() {
             true => full,
             false => DISK_HINT.to_owned(),
         };
