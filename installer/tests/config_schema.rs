@@ -45,6 +45,17 @@ fn errors(schema: &Json, value: &Json, at: &str, found: &mut Vec<String>) {
                 }
                 true
             }
+            "maxProperties" => value
+                .as_object()
+                .is_none_or(|map| map.len() as u64 <= rule.as_u64().unwrap()),
+            "dependentSchemas" => {
+                for (key, rule) in rule.as_object().unwrap() {
+                    if value.get(key).is_some() {
+                        errors(rule, value, at, found);
+                    }
+                }
+                true
+            }
             // Looked at with the others, or for people.
             "properties" | "patternProperties" | "$schema" | "title" | "description"
             | "default" | "examples" | "deprecated" => true,

@@ -30,8 +30,11 @@ pub fn render(shape: &Shape) -> Json {
         map.insert("title".into(), "Harrow configuration".into());
         map.insert("type".into(), "object".into());
         if let Some(Json::Object(patterns)) = map.get_mut("patternProperties") {
-            // What user data can have around a config.
+            // What user data can have around a config, and then nothing beside it.
             patterns.insert("^(harrow|harvester)$".into(), json!({"$ref": "#"}));
+            let alone = json!({"maxProperties": 1});
+            let wrappers = json!({"harrow": alone, "harvester": alone});
+            map.insert("dependentSchemas".into(), wrappers);
         }
     }
     root
