@@ -3,7 +3,7 @@
 //! Fields and ranges are those of `github.com/robfig/cron/v3` (`ParseStandard`), by which RKE2
 //! reads `etcd-snapshot-schedule-cron`: Sunday is 0 and never 7.
 
-use super::{Wrong, quoted, wrong};
+use super::{Wrong, made_of, quoted, wrong};
 
 const HINT: &str = "five fields as for cron (minute hour day month weekday), such as 0 */12 * * *";
 
@@ -34,7 +34,14 @@ pub fn cron(text: &str) -> Result<(), Wrong> {
         "@yearly",
         "@annually",
     ];
-    if words.contains(&text) {
+    // A duration as Go has it, in units that make sense for copies.
+    let good = |b: u8| b.is_ascii_digit() || b"hm".contains(&b);
+    let every = text.strip_prefix("@every ").is_some_and(|time| {
+        made_of(time, 16, good)
+            && time.starts_with(|c: char| c.is_ascii_digit())
+            && time.ends_with(['h', 'm'])
+    });
+    if every || words.contains(&text) {
         return Ok(());
     }
     let parts: Vec<&str> = text.split_whitespace().collect();
@@ -96,6 +103,7 @@ mod tests {
             "59 23 31 12 6",
             "* * ? * *",
             "@daily",
+            "@every 1h30m",
             "0/15 * * * *",
         ] {
             assert_eq!(cron(good), Ok(()), "{good}");
@@ -104,6 +112,8 @@ mod tests {
             "",
             "daily",
             "@often",
+            "@every day",
+            "@every 12",
             "60 * * * *",
             "* 24 * * *",
             "* * 0 * *",

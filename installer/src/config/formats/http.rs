@@ -185,6 +185,11 @@ pub fn no_proxy(text: &str) -> Result<(), Wrong> {
             .strip_prefix("*.")
             .or_else(|| item.strip_prefix('.'))
             .unwrap_or(item);
+        let port = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit());
+        let name = match name.rsplit_once(':') {
+            Some((host, number)) if port(number) && !host.contains(':') => host,
+            _ => name,
+        };
         item == "*" || host(name).is_ok() || item.parse::<IpNet>().is_ok()
     };
     match text
@@ -379,7 +384,13 @@ mod tests {
         }
         assert!(proxy_url("http://u:p@proxy:3128").is_ok());
         assert!(proxy_url("http://proxy:3128/x").is_err());
-        for good in ["", "localhost,127.0.0.1", ".svc,*.a.b, 10.0.0.0/8", "*"] {
+        for good in [
+            "",
+            "localhost,127.0.0.1",
+            ".svc,*.a.b, 10.0.0.0/8",
+            "*",
+            "a.b:80,::1",
+        ] {
             assert!(no_proxy(good).is_ok(), "{good}");
         }
         for bad in ["a b", "http://x", "10.0.0.0/99"] {

@@ -367,7 +367,7 @@ mod tests {
             interface_name("52:54:00:12:34:56")
                 .unwrap_err()
                 .hint
-                .contains("hwAddr")
+                .contains("hw_addr")
         );
     }
 

@@ -60,7 +60,13 @@ pub fn variables_are_usable(answers: &Answers, problems: &mut Problems) {
 
 /// The URL of a proxy, in words that quote nothing.
 pub fn proxy(value: &str) -> Result<(), Wrong> {
-    formats::proxy_url(value).map(drop).or_else(|_| {
+    // Go, and so all of Kubernetes, takes these too (golang.org/x/net/http/httpproxy).
+    let url = match value.split_once("://") {
+        None => format!("http://{value}"),
+        Some(("socks5" | "socks5h", rest)) => format!("http://{rest}"),
+        Some(_) => value.to_owned(),
+    };
+    formats::proxy_url(&url).map(drop).or_else(|_| {
         formats::wrong(
             "not the URL of a proxy",
             "http://HOST:PORT, such as http://10.0.0.3:3128",

@@ -20,7 +20,6 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
     }
     let pods = cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR);
     let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
-    services_are_few(services.as_ref(), problems);
     let management = management_network(answers).map(|(_, subnet)| subnet);
     let mut named: Vec<(String, Option<IpNet>)> = vec![
         ("the management network".into(), management),
@@ -101,24 +100,6 @@ pub fn machines_are_outside(answers: &Answers, problems: &mut Problems) {
                 );
             }
         }
-    }
-}
-
-/// The most bits for addresses in a network of services (kube-apiserver's own limit).
-const SERVICE_BITS: u8 = 20;
-
-/// kube-apiserver keeps a bitmap of all services, and refuses to start with a large one.
-fn services_are_few(services: Option<&IpNet>, problems: &mut Problems) {
-    let Some(services) = services else {
-        return;
-    };
-    if services.max_prefix_len() - services.prefix_len() > SERVICE_BITS {
-        problems.add(
-            Code::BadValue,
-            SERVICE_FIELD,
-            format!("{services} is larger than Kubernetes takes"),
-            "at most a /12; a /16 has room for 65,000 services",
-        );
     }
 }
 

@@ -4,10 +4,6 @@ use super::super::answers::Answers;
 use super::super::problem::{Code, Problems};
 use super::{MAX_PODS, POD_CIDR, cidr_or};
 
-/// The most bits that tell nodes' parts of the pod network apart (`clusterSubnetMaxDiff` of
-/// Kubernetes' pkg/controller/nodeipam/ipam/cidrset).
-const PARTS_BITS: u8 = 16;
-
 /// Prefix length of a node's part of the pod network that has room for this many pods:
 /// the smallest that has, but never smaller than 24.
 pub fn mask_for(max_pods: u32) -> u8 {
@@ -50,17 +46,6 @@ pub fn pods_fit(answers: &Answers, problems: &mut Problems) {
     let Some(pods) = pods.filter(|p| p.network().is_ipv4()) else {
         return;
     };
-    if mask.saturating_sub(pods.prefix_len()) > PARTS_BITS {
-        problems.add(
-            Code::PodsDontFit,
-            match given {
-                Some(_) => "cluster.node_cidr_mask",
-                None => "install.cluster_pod_cidr",
-            },
-            format!("{pods} has more parts of /{mask} than Kubernetes can give to nodes"),
-            format!("a smaller network, such as a /{}", mask - PARTS_BITS),
-        );
-    }
     // With one part there could be one node.
     if mask <= pods.prefix_len() {
         let field = if given.is_some() {

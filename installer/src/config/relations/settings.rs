@@ -130,7 +130,9 @@ const FORMS: [(&str, Form); 24] = [
     ("kubeconfig-default-token-ttl-minutes", Form::Number),
     (
         "log-level",
-        Form::Words(&["panic", "fatal", "error", "warn", "info", "debug", "trace"]),
+        Form::Words(&[
+            "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace",
+        ]),
     ),
     ("longhorn-v2-data-engine-enabled", Form::Switch),
     ("ntp-servers", Form::Ntp),
@@ -228,7 +230,7 @@ mod tests {
                 "http://h:1",
             ),
             ("http-proxy", "{}", r#"{"proxy": "http://h:1"}"#),
-            ("http-proxy", "{}", r#"{"httpProxy": "h:1"}"#),
+            ("http-proxy", "{}", r#"{"httpProxy": "h:x"}"#),
             (
                 "ntp-servers",
                 r#"{"ntpServers": ["a.b"]}"#,
