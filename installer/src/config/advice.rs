@@ -200,8 +200,10 @@ fn is_plain(text: &str) -> bool {
 /// The parts of a text that should have been a list: separated by commas or blanks, each of
 /// them right.
 pub fn several<'a>(text: &'a str, form: &str) -> Option<Vec<&'a str>> {
-    // These hold blanks, and so does a whole key; two people of GitHub do not.
-    if ["pem", "yaml", "serial", "kernel-arguments"].contains(&form) {
+    // These hold blanks, and so does a whole key; two people of GitHub do not. URLs can hold
+    // secrets, which no hint may repeat.
+    let blanks = ["pem", "yaml", "serial", "kernel-arguments"].contains(&form);
+    if blanks || form.contains("url") || text.len() > 1024 {
         return None;
     }
     let separates = |c: char| c == ',' || c == ';' || c.is_whitespace();

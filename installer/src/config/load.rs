@@ -167,7 +167,7 @@ impl Checked {
     /// Adds problems of keys, each at the place of its key.
     pub fn add(&mut self, news: Problems) {
         // The schema's check saw single values too, with the keys as they were written.
-        let faulty: Vec<Problem> = self.shape_errors().cloned().collect();
+        let faulty: Vec<Problem> = self.shape_errors().take(MANY_PROBLEMS).cloned().collect();
         for mut problem in news.0 {
             // Each is looked up; who has that many sees enough.
             if self.problems.0.len() >= MANY_PROBLEMS {

@@ -109,7 +109,7 @@ pub fn headers_are_http(answers: &Answers, problems: &mut Problems) {
 
 /// Pools belong to namespaces, and an address to one pool.
 pub fn pools_are_apart(answers: &Answers, problems: &mut Problems) {
-    let mut seen: Vec<(String, (IpAddr, IpAddr))> = Vec::new();
+    let mut found: Vec<((IpAddr, IpAddr), String, &str)> = Vec::new();
     for (namespace, pools) in &answers.cluster.ip_pools {
         let field = format!("cluster.ip_pools.{namespace}");
         if let Err(wrong) = formats::dns_label(namespace) {
@@ -117,22 +117,26 @@ pub fn pools_are_apart(answers: &Answers, problems: &mut Problems) {
             problems.add(Code::BadValue, field.clone(), message, wrong.hint);
         }
         for (i, text) in pools.iter().enumerate() {
-            let Ok(ends) = formats::pool(text) else {
-                continue;
-            };
-            let field = format!("{field}[{i}]");
-            let shared = seen
-                .iter()
-                .find(|(_, (first, last))| *first <= ends.1 && ends.0 <= *last);
-            if let Some((other, _)) = shared {
-                problems.add(
-                    Code::SameAddress,
-                    field.clone(),
-                    format!("{text} shares addresses with {other}"),
-                    "each address in one pool",
-                );
-            }
-            seen.push((field, ends));
+            let ends = formats::pool(text).ok();
+            found.extend(ends.map(|ends| (ends, format!("{field}[{i}]"), text.as_str())));
+        }
+    }
+    found.sort();
+    // The pool that reaches furthest so far: who begins before its end shares with it.
+    let mut furthest: Option<(IpAddr, &str)> = None;
+    for ((first, last), field, text) in &found {
+        if let Some((end, other)) = furthest
+            && *first <= end
+        {
+            problems.add(
+                Code::SameAddress,
+                field.clone(),
+                format!("{text} shares addresses with {other}"),
+                "each address in one pool",
+            );
+        }
+        if furthest.is_none_or(|(end, _)| *last > end) {
+            furthest = Some((*last, field));
         }
     }
 }
