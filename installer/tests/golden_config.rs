@@ -118,6 +118,16 @@ fn large_nonsense_is_refused_quickly() {
     for text in [
         many_keys.clone(),
         format!("os:\n  sysctls:\n{}", many_sysctls.replace("  '", "    '")),
+        format!("os:\n  labels:\n{}", many_sysctls.replace("  '", "    '")),
+        format!(
+            "os:\n  environment:\n{}",
+            many_sysctls.replace("  '", "    '")
+        ),
+        format!(
+            "cluster:\n  ip_pools:\n    a: [{}]",
+            "10.0.0.0/8, ".repeat(15_000)
+        ),
+        format!("os:\n  ntp_servers: {:?}", "a_, ".repeat(200_000)),
         "[".repeat(1 << 20),
         "{a: ".repeat(200_000),
         "- ".repeat(500_000),

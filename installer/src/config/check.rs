@@ -3,10 +3,11 @@
 //! In: a tree with the schema's keys. Out: every problem with its place, and the tree without
 //! what can't be used, so that the rules still run over the rest.
 
+use super::advice::{list_words, sample_of, several, suggestion, wanted};
+use super::formats::quoted;
 use super::forms;
 use super::problem::{Code, Problem};
 use super::schema::{self, Kind, Shape};
-use super::spelling;
 use super::tree::{Entry, Node, Scalar, Value, join};
 
 /// Checks a whole config.
@@ -16,6 +17,7 @@ pub fn check(node: Node, problems: &mut Vec<Problem>) -> Node {
     let checked = Checker {
         problems,
         suggestions: SUGGESTIONS,
+        alone: false,
     }
     .visit(node, shape, "");
     checked.unwrap_or_else(|| Node::empty_map(at))
@@ -50,6 +52,8 @@ struct Checker<'a> {
     problems: &'a mut Vec<Problem>,
     /// Suggestions that may still be made.
     suggestions: usize,
+    /// Whether the value stands for a list of one.
+    alone: bool,
 }
 
 impl Checker<'_> {
@@ -69,9 +73,11 @@ impl Checker<'_> {
             // One value stands for a list of it, as on the kernel command line.
             (Value::Scalar(_), Kind::List(inner)) if !matches!(inner.kind, Kind::Struct(_)) => {
                 let at = node.at.clone();
-                let item = self.visit(node, inner, path)?;
+                self.alone = true;
+                let item = self.visit(node, inner, path);
+                self.alone = false;
                 Some(Node {
-                    value: Value::Seq(vec![item]),
+                    value: Value::Seq(vec![item?]),
                     at,
                 })
             }
@@ -80,8 +86,10 @@ impl Checker<'_> {
                 if scalar.text.is_empty() && shape.form.is_some() && !path.ends_with(']') {
                     return None;
                 }
-                self.check_form(scalar, shape, path, &node);
-                Some(node)
+                let right = self.check_form(scalar, shape, path, &node);
+                // A key pasted where a certificate belongs must not be shown or kept.
+                let leaks = !right && !shape.secret && scalar.text.contains("PRIVATE KEY");
+                (!leaks).then_some(node)
             }
             (Value::Scalar(scalar), Kind::Bool | Kind::Int { .. } | Kind::Choice(_)) => {
                 if scalar.text.is_empty() {
@@ -92,12 +100,13 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("is {}, and must be {}", node.kind(), wanted(&shape.kind));
-                let hint = if shape.secret {
-                    String::new()
-                } else {
-                    example_of(shape, path)
-                };
-                self.add(Code::WrongType, path, &node, message, hint);
+                self.add(
+                    Code::WrongType,
+                    path,
+                    &node,
+                    message,
+                    sample_of(shape, path),
+                );
                 None
             }
         }
@@ -191,18 +200,29 @@ impl Checker<'_> {
         self.problems.push(problem.at(&entry.key_at));
     }
 
-    fn check_form(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) {
+    /// Whether a text has the form that its key needs; notes what is wrong.
+    fn check_form(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) -> bool {
         let Some(form) = &shape.form else {
-            return;
+            return true;
         };
         let Err(finding) = forms::check(form, &scalar.text) else {
-            return;
+            return true;
         };
         let mut message = finding.message;
         if shape.secret && message.contains(&scalar.text) {
             message = "is not of the form that it needs".to_owned();
         }
-        self.add(finding.code, path, node, message, finding.hint);
+        let parts = several(&scalar.text, form).filter(|_| !shape.secret);
+        let hint = match parts.map(|parts| parts.join(", ")) {
+            Some(parts) if self.alone => {
+                let key = path.rsplit('.').next().unwrap_or(path);
+                format!("a list: {key}: [{parts}]")
+            }
+            Some(parts) if path.ends_with(']') => format!("one item for each: [{parts}]"),
+            _ => finding.hint,
+        };
+        self.add(finding.code, path, node, message, hint);
+        false
     }
 
     fn check_scalar(&mut self, scalar: &Scalar, shape: &Shape, path: &str, node: &Node) -> bool {
@@ -210,7 +230,8 @@ impl Checker<'_> {
         match &shape.kind {
             Kind::Bool if read_bool(text).is_none() => {
                 let message = "must be true or false".to_owned();
-                self.add(Code::WrongType, path, node, message, String::new());
+                let hint = sample_of(shape, path);
+                self.add(Code::WrongType, path, node, message, hint);
                 false
             }
             Kind::Int { min, max } => match read_int(text) {
@@ -239,45 +260,13 @@ impl Checker<'_> {
                 Some(_) => true,
             },
             Kind::Choice(words) if read_word(text, words).is_none() => {
-                let message = format!("{text:?} is not one of its values");
+                let message = format!("{} is not one of its values", quoted(text));
                 let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
                 self.add(Code::NotOneOf, path, node, message, list_words(&words));
                 false
             }
             _ => true,
         }
-    }
-}
-
-/// "a, b or c".
-fn list_words(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [only] => (*only).to_owned(),
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
-    }
-}
-
-fn wanted(kind: &Kind) -> String {
-    match kind {
-        Kind::Struct(_) | Kind::Map(_) => "a map of `key: value`".into(),
-        Kind::List(inner) => format!("a list; each item is {}", wanted(&inner.kind)),
-        Kind::Text => "a text".into(),
-        Kind::Choice(words) => {
-            let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
-            format!("one of {}", list_words(&words))
-        }
-        Kind::Int { min, max } => format!("a whole number, {min} to {max}"),
-        Kind::Bool => "true or false".into(),
-        Kind::TextOr(_) => "a text or a map of `key: value`".into(),
-    }
-}
-
-fn example_of(shape: &Shape, path: &str) -> String {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    match &shape.example {
-        Some(example) => format!("such as {key}: {example}"),
-        None => String::new(),
     }
 }
 
@@ -303,53 +292,9 @@ fn says_nothing(node: &Node, shape: &Shape) -> bool {
     }
 }
 
-/// The nearest key at the same level, or a key of that name elsewhere.
-fn suggestion(key: &str, shape: &Shape, path: &str) -> String {
-    let lower = key.to_ascii_lowercase();
-    let fields = shape.kind.fields();
-    let near = fields
-        .into_iter()
-        .flat_map(|f| f.keys())
-        .map(|name| (strsim::damerau_levenshtein(&lower, name), name))
-        .filter(|(distance, name)| *distance <= (name.len().min(key.len()) / 3).max(1))
-        .min();
-    if let Some((_, name)) = near {
-        return format!("did you mean {}?", join(path, name));
-    }
-    if let Some(found) = find_elsewhere(key, schema::shape(), "") {
-        return format!("{found} exists; is it in the right place?");
-    }
-    if path.is_empty() {
-        return "harrow config schema prints all keys, and so does docs/config.md".to_owned();
-    }
-    let names: Vec<&str> = fields
-        .into_iter()
-        .flat_map(|f| f.keys())
-        .map(String::as_str)
-        .collect();
-    if names.len() > 12 {
-        return format!("docs/config.md lists the keys of {path}");
-    }
-    format!("{path} has {}", names.join(", "))
-}
-
-fn find_elsewhere(key: &str, shape: &Shape, path: &str) -> Option<String> {
-    match &shape.kind {
-        Kind::Struct(fields) | Kind::TextOr(fields) => {
-            if let Some(name) = spelling::name_of(key, fields) {
-                return Some(join(path, name));
-            }
-            let mut below = fields.iter();
-            below.find_map(|(name, inner)| find_elsewhere(key, inner, &join(path, name)))
-        }
-        Kind::List(inner) => find_elsewhere(key, inner, &format!("{path}[]")),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::yaml;
+    use super::super::{spelling, yaml};
     use super::*;
 
     fn problems(text: &str) -> Vec<(Code, String, u32, u32, String)> {

@@ -83,6 +83,7 @@ codes! {
     ModeIgnored Warning "mode-ignored" "A key does nothing in this `install.mode`.";
     NoLogin Error "no-login" "Nobody could log in to the node.";
     NoSshLogin Warning "no-ssh-login" "Nobody could log in over ssh, only at the console.";
+    NoUse Warning "no-use" "A key does nothing without another one.";
     WeakHash Warning "weak-hash" "The password's hash is of a kind that is easily broken.";
     MethodIgnored Warning "method-ignored" "An address key does nothing with this method.";
     GatewayUnreachable Error "gateway-unreachable" "The gateway is not in the node's network, or is the node itself.";
@@ -128,6 +129,11 @@ impl Code {
     /// Whether it is about one value alone, and not about what keys mean together.
     pub fn is_of_shape(self) -> bool {
         self < Self::Missing
+    }
+
+    /// Whether it is about the form of a single value.
+    pub fn is_of_value(self) -> bool {
+        matches!(self, Self::BadValue | Self::UrlScheme | Self::OutOfRange)
     }
 }
 

@@ -16,7 +16,10 @@ const INTRO: &str = "# The config
 One YAML file describes a node. The keys are those of SUSE Harvester's configuration (`scheme_version: 1`), so its files
 work as they are, plus Harrow's own. camelCase, kebab-case, singular and older names of keys are read too;
 `harrow config convert` prints a file with today's. `harrow config check` checks configs on any machine, one or a whole
-cluster; `harrow config schema` prints the JSON Schema for editors; `harrow config example` prints a file to begin with.
+cluster; `harrow config example` prints a file to begin with.
+
+`harrow config schema` prints the JSON Schema for editors. It offers today's keys and takes the usual spellings of others
+(camelCase, PascalCase, kebab-case, letters alone, capitals, the singular), so that a Harvester file shows no false errors.
 
 ## Sources
 

@@ -8,14 +8,17 @@ use super::yaml;
 
 /// Every form that the schema may name.
 #[cfg(test)]
-pub const NAMES: [&str; 42] = [
-    "address",
+pub const NAMES: [&str; 48] = [
     "cidr",
     "config-url",
+    "chart-name",
     "console",
     "cpu",
     "cron",
+    "device-name",
     "disk",
+    "disk-size",
+    "domain",
     "encoding",
     "file-path",
     "host",
@@ -23,6 +26,7 @@ pub const NAMES: [&str; 42] = [
     "http-method",
     "interface",
     "ipv4",
+    "ipv4-network",
     "ipv6",
     "ipv6-prefix",
     "kernel-arguments",
@@ -31,8 +35,11 @@ pub const NAMES: [&str; 42] = [
     "memory",
     "model-pattern",
     "module",
+    "multipath-pattern",
+    "nameserver",
     "node-ipv4",
     "ntp-server",
+    "object-name",
     "owner",
     "password",
     "pci-id",
@@ -42,7 +49,6 @@ pub const NAMES: [&str; 42] = [
     "pool",
     "serial",
     "server-url",
-    "size",
     "ssh-key",
     "taint",
     "token",
@@ -55,6 +61,8 @@ pub const NAMES: [&str; 42] = [
 
 /// The least size of VAR: RKE2 and its images fit into that.
 const LEAST_VAR: u64 = 20 << 30;
+/// The least size that a rule can ask of a disk.
+const LEAST_DISK: u64 = 1 << 30;
 
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +81,15 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         return config_url(text);
     }
     let result = match form {
-        "address" => formats::address(text).map(drop),
         "cidr" => formats::cidr(text).map(drop),
+        "chart-name" => formats::chart_name(text),
         "console" => formats::console(text).map(drop),
-        "cpu" => formats::cpu_quantity(text).map(drop),
+        "cpu" => formats::reserved_cpu(text).map(drop),
         "cron" => formats::cron(text),
+        "device-name" => formats::device_name(text),
         "disk" => formats::disk_path(text).map(drop),
+        "disk-size" => formats::size(text, LEAST_DISK).map(drop),
+        "domain" => formats::domain(text),
         "encoding" => formats::encoding(text),
         "file-path" => formats::file_path(text).map(drop),
         "host" => formats::host(text),
@@ -86,16 +97,20 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "http-method" => formats::webhook_method(text).map(drop),
         "interface" => formats::interface_name(text).map(drop),
         "ipv4" => formats::ipv4(text).map(drop),
+        "ipv4-network" => formats::ipv4_cidr(text).map(drop),
         "ipv6" => formats::ipv6(text).map(drop),
         "ipv6-prefix" => formats::ipv6_prefix(text).map(drop),
         "kernel-arguments" => formats::kernel_arguments(text),
         "mac" => formats::mac(text).map(drop),
         "mask" => formats::subnet_mask(text).map(drop),
-        "memory" => formats::memory_quantity(text).map(drop),
+        "memory" => formats::reserved_memory(text).map(drop),
         "model-pattern" => formats::model_pattern(text).map(drop),
         "module" => formats::kernel_module(text),
+        "multipath-pattern" => formats::multipath_pattern(text),
+        "nameserver" => formats::nameserver(text).map(drop),
         "node-ipv4" => formats::node_ipv4(text).map(drop),
         "ntp-server" => formats::ntp_server(text),
+        "object-name" => formats::object_name(text),
         "owner" => formats::owner(text).map(drop),
         "password" => formats::password(text),
         "pci-id" => formats::pci_id(text),
@@ -105,7 +120,6 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "pool" => formats::pool(text).map(drop),
         "serial" => formats::disk_serial(text).map(drop),
         "server-url" => formats::server_url(text).map(drop),
-        "size" => formats::size(text, 1).map(drop),
         "ssh-key" => formats::key_source(text).map(drop),
         "taint" => formats::taint(text).map(drop),
         "token" => formats::token(text),
@@ -168,6 +182,9 @@ mod tests {
             ("config-url", "http://a/x.yaml", "tftp://a/x"),
             ("config-url", "configs/x.yaml", "ftp://x"),
             ("disk", "/dev/sda", "sda"),
+            ("disk-size", "400G", "400"),
+            ("ipv4-network", "10.52.0.0/16", "fd00::/56"),
+            ("nameserver", "10.0.0.2", "127.0.0.53"),
             ("disk", "/dev/disk/by-id/x", "/dev/sda1"),
             ("encoding", "gz+b64", "rot13"),
             ("cron", "0 */12 * * *", "daily"),

@@ -161,6 +161,15 @@ fn to_json(node: &Node, shape: &Shape) -> Json {
     }
 }
 
+/// Whether a problem is about a key, something it is in, or something in it.
+fn is_about(problem: &Problem, field: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    };
+    within(&problem.field, field) || within(field, &problem.field)
+}
+
 impl Checked {
     fn apply_rules(&mut self) {
         let mut news = relations::check(&self.answers);
@@ -172,12 +181,17 @@ impl Checked {
 
     /// Adds problems of keys, each at the place of its key.
     pub fn add(&mut self, news: Problems) {
+        // The schema's check saw single values too, with the keys as they were written.
+        let faulty: Vec<Problem> = self.shape_errors().take(MANY_PROBLEMS).cloned().collect();
         for mut problem in news.0 {
             // Each is looked up; who has that many sees enough.
             if self.problems.0.len() >= MANY_PROBLEMS {
                 break;
             }
             if problem.code == Code::Missing && self.is_faulty(&problem.field) {
+                continue;
+            }
+            if problem.code.is_of_value() && faulty.iter().any(|p| is_about(p, &problem.field)) {
                 continue;
             }
             if problem.code == Code::NoLogin
@@ -187,6 +201,11 @@ impl Checked {
             }
             if problem.at.is_none() {
                 problem.at = Some(self.place_of(&problem.field));
+            }
+            // Items after one that can't be used have other numbers here.
+            let same = |p: &Problem| p.at == problem.at && p.message == problem.message;
+            if problem.code.is_of_value() && faulty.iter().any(same) {
+                continue;
             }
             self.problems.0.push(problem);
         }
@@ -210,18 +229,15 @@ impl Checked {
     /// Whether a key, or something it is in, or something in it, was given and could not be
     /// used.
     fn is_faulty(&self, field: &str) -> bool {
-        let within = |inner: &str, outer: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with('[') || rest.starts_with('.')
-            })
+        self.shape_errors().any(|p| is_about(p, field))
+    }
+
+    /// Keys that were given and could not be used.
+    fn shape_errors(&self) -> impl Iterator<Item = &Problem> {
+        let of_shape = |p: &&Problem| {
+            p.code.severity() == Severity::Error && p.code.is_of_shape() && !p.field.is_empty()
         };
-        let of_it = |p: &Problem| {
-            p.code.severity() == Severity::Error
-                && p.code.is_of_shape()
-                && !p.field.is_empty()
-                && (within(&p.field, field) || within(field, &p.field))
-        };
-        self.problems.0.iter().any(of_it)
+        self.problems.0.iter().filter(of_shape)
     }
 
     /// Where a key was said. When nobody did: where what it belongs to was said, such as the

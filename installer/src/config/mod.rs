@@ -9,12 +9,14 @@
 //! stronger sources over weaker ones, `relations` are the rules between keys, and `resolve`
 //! makes the config.
 
+mod advice;
 mod answers;
 mod assign;
 mod check;
 pub mod cmdline;
 mod codes;
 mod docs;
+mod editor;
 mod fleet;
 pub mod formats;
 mod forms;

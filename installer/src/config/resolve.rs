@@ -204,6 +204,12 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
 }
 
 fn build_file(field: &str, file: &WriteFile, values: &mut Values) -> Option<FileToWrite> {
+    if file.path.is_empty() {
+        let hint = "where the file goes, such as /etc/motd";
+        let field = format!("{field}.path");
+        values.0.add(Code::Missing, field, "missing", hint);
+        return None;
+    }
     let path = values.check(&format!("{field}.path"), formats::file_path(&file.path));
     let content = formats::decode(&file.encoding, Secret::expose(&file.content));
     let content = values.check(&format!("{field}.content"), content);

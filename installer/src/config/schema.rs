@@ -1,7 +1,7 @@
 //! The schema of a config: made from the types of [`super::answers`], which are the only truth.
 //!
-//! In: nothing. Out: the JSON Schema for editors, and [`Shape`], the same in the form that
-//! checks walk over. Both are made once.
+//! In: nothing. Out: [`Shape`], which checks walk over, and the JSON Schema for editors that
+//! [`editor`] makes of it. Both are made once.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
 use super::answers::Answers;
+use super::editor;
 
 /// What a value may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,24 +72,22 @@ impl Kind {
 /// The JSON Schema (draft 2020-12), as `harrow config schema` prints it.
 pub fn json() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
-        let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-        let mut schema = settings
-            .into_generator()
-            .into_root_schema_for::<Answers>()
-            .to_value();
-        tidy(&mut schema);
-        if let Json::Object(root) = &mut schema {
-            root.insert("title".into(), "Harrow configuration".into());
-        }
-        schema
-    })
+    SCHEMA.get_or_init(|| editor::render(shape()))
+}
+
+/// What the types say, as schemars tells it.
+fn types() -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+    let generator = settings.into_generator();
+    let mut schema = generator.into_root_schema_for::<Answers>().to_value();
+    tidy(&mut schema);
+    schema
 }
 
 /// The shape of a whole config.
 pub fn shape() -> &'static Shape {
     static SHAPE: OnceLock<Shape> = OnceLock::new();
-    SHAPE.get_or_init(|| shape_of(json()))
+    SHAPE.get_or_init(|| shape_of(&types()))
 }
 
 /// The shape of a key such as `os.hostname` or `install.addons.descheduler.enabled`; list
@@ -160,6 +159,10 @@ fn shape_of(schema: &Json) -> Shape {
         no_meaning: text("x-no-meaning"),
         not_yet: flag("x-not-yet"),
     };
+    // An item of the example of a list is one of an item.
+    if let (Kind::List(inner), Some(Json::Array(items))) = (&mut shape.kind, &shape.example) {
+        inner.example = items.first().cloned();
+    }
     let (form, secret) = (shape.form.clone(), shape.secret);
     if let Some(form) = form {
         push_form(&mut shape, &form);

@@ -27,6 +27,16 @@ const MOVED: [(&str, &str); 4] = [
     ("install.cluster_cidr", "install.cluster_pod_cidr"),
 ];
 
+/// Older names of a key that had the same place.
+pub fn older_names(path: &str) -> impl Iterator<Item = &'static str> {
+    let parent = |path: &str| path.rfind('.').map_or(0, |dot| dot + 1);
+    let old = MOVED.iter().filter(move |(_, new)| *new == path);
+    old.filter_map(move |(old, new)| {
+        let (before, name) = old.split_at(parent(old));
+        (before == &new[..parent(new)]).then_some(name)
+    })
+}
+
 /// The tree with the schema's keys.
 pub fn canonical(node: Node, shape: &Shape, problems: &mut Vec<Problem>) -> Node {
     let mut node = node;
@@ -50,8 +60,17 @@ fn rename(node: Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) ->
                 }
                 let path = join(path, &entry.key);
                 if let Some(line) = lines.insert(entry.key.clone(), entry.key_at.line) {
-                    let message = format!("there already, on line {line}");
-                    let hint = "keep one of the two spellings";
+                    // Words have no lines; most often these are two NICs in one word.
+                    let (message, hint) = match line {
+                        0 => (
+                            "said twice".to_owned(),
+                            "one word for each NIC: KEY=ens3 KEY=ens4",
+                        ),
+                        line => (
+                            format!("there already, on line {line}"),
+                            "keep one of the two spellings",
+                        ),
+                    };
                     let problem = Problem::new(Code::DuplicateKey, path, message, hint);
                     problems.push(problem.at(&entry.key_at));
                     continue;
@@ -103,7 +122,8 @@ pub fn name_of<'a>(key: &str, fields: &'a BTreeMap<String, Shape>) -> Option<&'a
     plural
 }
 
-fn letters_of(key: &str) -> String {
+/// A key without what its spellings differ in.
+pub fn letters_of(key: &str) -> String {
     key.chars()
         .filter(|c| *c != '_' && *c != '-')
         .map(|c| c.to_ascii_lowercase())

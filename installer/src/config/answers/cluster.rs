@@ -48,7 +48,7 @@ pub struct ClusterAnswers {
     #[schemars(extend("x-not-yet" = true))]
     pub csi_charts: Vec<CsiChart>,
     /// Storage class that keeps the state of virtual machines, among it their TPM.
-    #[schemars(extend("x-not-yet" = true), example = &"longhorn")]
+    #[schemars(extend("x-form" = "object-name", "x-not-yet" = true), example = &"longhorn")]
     pub vm_state_storage_class: Option<String>,
     /// PCI devices that virtual machines may have.
     #[schemars(extend("x-not-yet" = true))]
@@ -74,7 +74,7 @@ pub struct Reservation {
 #[serde(deny_unknown_fields, default)]
 pub struct CsiChart {
     /// Name of the chart.
-    #[schemars(example = &"csi-driver-nfs")]
+    #[schemars(extend("x-form" = "chart-name"), example = &"csi-driver-nfs")]
     pub name: String,
     /// URL of its repository.
     #[schemars(extend("x-form" = "url"))]
@@ -94,7 +94,7 @@ pub struct PciDevice {
     #[schemars(extend("x-form" = "pci-id"), example = &"10de:1eb8")]
     pub vendor_selector: String,
     /// The name by which virtual machines ask for it.
-    #[schemars(example = &"nvidia.com/TU104GL")]
+    #[schemars(extend("x-form" = "device-name"), example = &"nvidia.com/TU104GL")]
     pub resource_name: String,
 }
 

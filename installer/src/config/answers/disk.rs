@@ -29,10 +29,10 @@ impl DeviceChoice {
 #[serde(deny_unknown_fields, default)]
 pub struct DiskRule {
     /// Its least size.
-    #[schemars(extend("x-form" = "size"), example = &"400G")]
+    #[schemars(extend("x-form" = "disk-size"), example = &"400G")]
     pub min_size: Option<String>,
     /// Its largest size.
-    #[schemars(extend("x-form" = "size"), example = &"2Ti")]
+    #[schemars(extend("x-form" = "disk-size"), example = &"2Ti")]
     pub max_size: Option<String>,
     /// Whether it has spinning platters.
     pub rotational: Option<bool>,

@@ -92,10 +92,10 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "mac", "x-not-yet" = true), example = &"52:54:00:ec:0e:0b")]
     pub vip_hw_addr: Option<String>,
     /// Network of the pods. Mode `create`.
-    #[schemars(extend("x-form" = "cidr", "x-default" = "10.52.0.0/16", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.52.0.0/16", "x-not-yet" = true))]
     pub cluster_pod_cidr: Option<String>,
     /// Network of the services. Mode `create`.
-    #[schemars(extend("x-form" = "cidr", "x-default" = "10.53.0.0/16", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.53.0.0/16", "x-not-yet" = true))]
     pub cluster_service_cidr: Option<String>,
     /// Address of the cluster's DNS, in the network of the services. Mode `create`.
     #[schemars(extend("x-form" = "ipv4", "x-default" = "10.53.0.10", "x-not-yet" = true))]

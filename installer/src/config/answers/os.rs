@@ -26,10 +26,10 @@ pub struct OsAnswers {
     /// The SSH server.
     pub sshd: SshdAnswers,
     /// DNS servers; needed with `install.management_interface.method: static`.
-    #[schemars(extend("x-form" = "address"), example = ["10.0.0.2", "fd00::2"])]
+    #[schemars(extend("x-form" = "nameserver"), example = ["10.0.0.2", "fd00::2"])]
     pub dns_nameservers: Vec<String>,
     /// Domains in which short names are looked up.
-    #[schemars(extend("x-form" = "host", "x-not-yet" = true), example = ["example.org"])]
+    #[schemars(extend("x-form" = "domain", "x-not-yet" = true), example = ["example.org"])]
     pub dns_search: Vec<String>,
     /// NTP servers, names or addresses. All nodes of a cluster should have some, or none.
     #[schemars(extend("x-form" = "ntp-server"), example = ["0.pool.ntp.org"])]
@@ -60,7 +60,7 @@ pub struct OsAnswers {
     #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
     pub after_install_chroot_commands: Vec<Secret>,
     /// Added to the kernel's command line, words with spaces between.
-    #[schemars(extend("x-form" = "kernel-arguments"), example = &"intel_iommu=on")]
+    #[schemars(extend("x-form" = "kernel-arguments"), example = &"intel_iommu=on iommu=pt")]
     pub additional_kernel_arguments: Option<String>,
     /// Certificates of authorities that the node trusts besides the usual ones, in PEM.
     #[schemars(extend("x-form" = "pem", "x-not-yet" = true))]
@@ -122,13 +122,13 @@ pub struct MultiPath {
     #[schemars(extend("x-not-yet" = true))]
     pub blacklist: Vec<StorageDevice>,
     /// World wide ids of disks that multipath leaves alone, as regular expressions.
-    #[schemars(extend("x-not-yet" = true), example = [".*"])]
+    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true), example = [".*"])]
     pub blacklist_wwids: Vec<String>,
     /// Disks that multipath takes all the same.
     #[schemars(extend("x-not-yet" = true))]
     pub blacklist_exceptions: Vec<StorageDevice>,
     /// World wide ids of disks that multipath takes all the same, as regular expressions.
-    #[schemars(extend("x-not-yet" = true))]
+    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true))]
     pub blacklist_exception_wwids: Vec<String>,
 }
 
@@ -137,9 +137,9 @@ pub struct MultiPath {
 #[serde(deny_unknown_fields, default)]
 pub struct StorageDevice {
     /// Vendor, as a regular expression; `!` in front means all others.
-    #[schemars(example = &"DELL")]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = &"DELL")]
     pub vendor: String,
     /// Product, as a regular expression; `!` in front means all others.
-    #[schemars(example = &"POWERVAULT")]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = &"POWERVAULT")]
     pub product: String,
 }

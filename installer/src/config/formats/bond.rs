@@ -53,10 +53,11 @@ pub fn bond_mode(text: &str) -> Result<BondMode, Wrong> {
     let names = |mode: &BondMode| mode.name() == text || (*mode as u8).to_string() == text;
     match BondMode::ALL.into_iter().find(names) {
         Some(mode) => Ok(mode),
-        None => wrong(
-            format!("{} is not a bond mode", quoted(text)),
-            format!("one of {}", BondMode::ALL.map(BondMode::name).join(", ")),
-        ),
+        None => {
+            let names = BondMode::ALL.map(BondMode::name).join(", ");
+            let hint = format!("one of {names}; LACP is 802.3ad");
+            wrong(format!("{} is not a bond mode", quoted(text)), hint)
+        }
     }
 }
 

@@ -43,10 +43,40 @@ impl HashMethod {
     ];
 
     /// Whether the hash can be guessed too fast today.
-    pub fn is_weak(self) -> bool {
+    fn is_weak(self) -> bool {
         self == Self::Md5
     }
 }
+
+/// Rounds of SHA-crypt when a hash names none; fewer are no protection (crypt(5)).
+const ROUNDS: u32 = 5000;
+/// The least cost of bcrypt that is still slow; each step doubles the work.
+const BCRYPT_COST: u32 = 8;
+
+/// Why a whole hash can be guessed too fast today; `None` when it can't, or is none.
+pub fn weakness(hash: &str) -> Option<&'static str> {
+    let (method, rest) = split_method(hash)?;
+    if method.is_weak() {
+        return Some("the hash is MD5, which is easily broken");
+    }
+    let (first, _) = rest.split_once('$')?;
+    match method {
+        HashMethod::Sha256 | HashMethod::Sha512 => {
+            let rounds: u32 = first.strip_prefix("rounds=")?.parse().ok()?;
+            (rounds < ROUNDS).then_some("the hash has fewer than 5000 rounds")
+        }
+        HashMethod::Bcrypt => {
+            let cost: u32 = first.parse().ok()?;
+            (cost < BCRYPT_COST).then_some("the hash is bcrypt with a cost below 8")
+        }
+        _ => None,
+    }
+}
+
+/// Beginnings of hashes that nodes can't check, or that are as good as clear text.
+const FOREIGN: [&str; 10] = [
+    "$apr1$", "$argon2", "$md5", "$pbkdf2", "$scrypt", "$sha1$", "$3$", "{CRYPT}", "{SHA", "{SSHA",
+];
 
 /// The method that a hash's beginning names, and what follows it.
 fn split_method(text: &str) -> Option<(HashMethod, &str)> {
@@ -134,8 +164,8 @@ pub fn password(text: &str) -> Result<(), Wrong> {
             "leave it out for a login by ssh keys only",
         );
     }
-    if text.starts_with("$argon2") || text.starts_with("$scrypt") || text.starts_with("$pbkdf2") {
-        return wrong("a hash that crypt(3) does not know", HINT);
+    if FOREIGN.iter().any(|begin| text.starts_with(begin)) {
+        return wrong("a hash of a kind that nodes do not take", HINT);
     }
     if text.len() > PASSWORD_LIMIT {
         return wrong(format!("longer than {PASSWORD_LIMIT} bytes"), HINT);
@@ -152,11 +182,14 @@ pub fn token(text: &str) -> Result<(), Wrong> {
     if text.is_empty() {
         return wrong("empty", HINT);
     }
-    if text.len() > 1024 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return wrong(
-            "longer than 1024 characters, or with a blank or special letter",
-            HINT,
-        );
+    if text.len() > 1024 {
+        return wrong("longer than 1024 characters", HINT);
+    }
+    if text.contains(char::is_whitespace) {
+        return wrong("has a blank or line break in it", HINT);
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return wrong("has a letter in it that is not of ASCII", HINT);
     }
     if text.starts_with("K10") && text.len() > 64 && !text.contains("::") {
         return wrong(
@@ -239,11 +272,23 @@ mod tests {
             "!!",
             "!$6$x",
             "$argon2id$v=19$x",
+            "$apr1$abcdefgh$abcdefghijklmnopqrstuv",
+            "{SSHA}x",
             &long,
         ] {
             assert!(password(bad).is_err(), "{bad:?}");
         }
-        assert!(crypt_hash(&format!("$1$s${}", h(22))).unwrap().is_weak());
+        for (hash, weak) in [
+            (format!("$1$s${}", h(22)), true),
+            (format!("$6$s${}", h(86)), false),
+            (format!("$6$rounds=4999$s${}", h(86)), true),
+            (format!("$5$rounds=5000$s${}", h(43)), false),
+            (format!("$2b$07${}", h(53)), true),
+            (format!("$2b$08${}", h(53)), false),
+            ("rancher".to_owned(), false),
+        ] {
+            assert_eq!(weakness(&hash).is_some(), weak, "{hash}");
+        }
     }
 
     #[test]

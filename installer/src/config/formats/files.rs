@@ -69,7 +69,11 @@ pub fn decode(encoding: &str, content: &str) -> Result<Vec<u8>, Wrong> {
         "" | "text/plain" => Ok(content.as_bytes().to_vec()),
         "b64" | "base64" => from_base64(content),
         "gz" | "gzip" => gunzip(&one_byte_each(content)?),
-        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => gunzip(&from_base64(content)?),
+        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => gunzip(&from_base64(content)?)
+            .map_err(|fault| Wrong {
+                hint: "the output of `gzip -c FILE | base64`".into(),
+                ..fault
+            }),
         other => unknown_encoding(other),
     }
 }

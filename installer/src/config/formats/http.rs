@@ -4,13 +4,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{PemItem, parse_pem};
 
 use super::{Wrong, host, made_of, one_of, quoted, wrong};
 
-const URL_HINT: &str = "such as https://10.0.0.5/config.yaml";
+const URL_HINT: &str = "such as https://10.0.0.5/path";
 
 /// A URL of HTTP, in parts.
 #[derive(Clone, PartialEq, Eq)]
@@ -166,40 +165,6 @@ pub fn server_url(text: &str) -> Result<HttpUrl, Wrong> {
     Ok(url)
 }
 
-/// `http-proxy` and the like: `http://[USER:PASSWORD@]HOST:PORT`.
-pub fn proxy_url(text: &str) -> Result<HttpUrl, Wrong> {
-    let url = http_url(text)?;
-    if url.path != "/" {
-        return wrong(
-            format!("{} has a path", quoted(&masked_url(text))),
-            "a proxy is a host and a port, such as http://10.0.0.3:3128",
-        );
-    }
-    Ok(url)
-}
-
-/// `noProxy`: hosts, domains, addresses and networks, separated by commas.
-pub fn no_proxy(text: &str) -> Result<(), Wrong> {
-    let good = |item: &str| {
-        let name = item
-            .strip_prefix("*.")
-            .or_else(|| item.strip_prefix('.'))
-            .unwrap_or(item);
-        item == "*" || host(name).is_ok() || item.parse::<IpNet>().is_ok()
-    };
-    match text
-        .split(',')
-        .map(str::trim)
-        .find(|item| !item.is_empty() && !good(item))
-    {
-        None => Ok(()),
-        Some(item) => wrong(
-            format!("{} is neither host nor domain nor network", quoted(item)),
-            "such as localhost,.example.org,10.0.0.0/8",
-        ),
-    }
-}
-
 /// A header of a request. The message names the header, never its value.
 pub fn http_header(name: &str, value: &str) -> Result<(), Wrong> {
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
@@ -233,6 +198,10 @@ pub fn certificates(text: &str) -> Result<(), Wrong> {
         }
     }
     match found {
+        0 if text.starts_with('/') => wrong(
+            "a path, not a certificate",
+            "what is in the file, as a text of several lines after `|`",
+        ),
         0 => wrong("not a certificate in PEM", HINT),
         _ => Ok(()),
     }
@@ -372,14 +341,6 @@ mod tests {
             "",
         ] {
             assert!(server_url(bad).is_err(), "{bad}");
-        }
-        assert!(proxy_url("http://u:p@proxy:3128").is_ok());
-        assert!(proxy_url("http://proxy:3128/x").is_err());
-        for good in ["", "localhost,127.0.0.1", ".svc,*.a.b, 10.0.0.0/8", "*"] {
-            assert!(no_proxy(good).is_ok(), "{good}");
-        }
-        for bad in ["a b", "http://x", "10.0.0.0/99"] {
-            assert!(no_proxy(bad).is_err(), "{bad}");
         }
     }
 

@@ -99,7 +99,7 @@ pub struct Taint {
 pub fn taint(text: &str) -> Result<Taint, Wrong> {
     const HINT: &str = "KEY=VALUE:NoSchedule, :PreferNoSchedule or :NoExecute";
     let Some((rest, effect)) = text.rsplit_once(':') else {
-        return wrong(format!("{} has no effect", quoted(text)), HINT);
+        return wrong(format!("{} names no effect", quoted(text)), HINT);
     };
     let effect = match effect {
         "NoSchedule" => TaintEffect::NoSchedule,
@@ -127,15 +127,33 @@ pub fn object_name(text: &str) -> Result<(), Wrong> {
     dns_subdomain(text)
 }
 
-/// Pods of one node: 1 to 1000.
-pub fn max_pods(number: i64) -> Result<u32, Wrong> {
-    match u32::try_from(number) {
-        Ok(pods @ 1..=1000) => Ok(pods),
-        _ => wrong(
-            format!("{number} pods on a node are not possible"),
-            "1 to 1000; 110 is usual",
-        ),
+/// The name by which pods ask for a device: `VENDOR/NAME`, as device plugins register it, and
+/// not in a domain of Kubernetes' own.
+pub fn device_name(text: &str) -> Result<(), Wrong> {
+    const HINT: &str = "VENDOR/NAME, such as nvidia.com/TU104GL";
+    let prefix = text.split_once('/').map(|(prefix, _)| prefix);
+    if prefix.is_none() || qualified_name(text).is_err() {
+        return wrong(
+            format!("{} is not the name of a device", quoted(text)),
+            HINT,
+        );
     }
+    if prefix.is_some_and(|p| p == "kubernetes.io" || p.ends_with(".kubernetes.io")) {
+        return wrong(format!("{} is Kubernetes' own", quoted(text)), HINT);
+    }
+    Ok(())
+}
+
+/// The name of a chart, which becomes that of its release: a DNS label of at most 53 characters
+/// (Helm's limit).
+pub fn chart_name(text: &str) -> Result<(), Wrong> {
+    if text.len() <= 53 && super::dns_label(text).is_ok() {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not the name of a chart", quoted(text)),
+        "at most 53 lower-case letters, digits and '-', such as csi-driver-nfs",
+    )
 }
 
 #[cfg(test)]
@@ -233,11 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn pods() {
-        assert_eq!((max_pods(1), max_pods(1000)), (Ok(1), Ok(1000)));
-        for bad in [0, -1, 1001, 1 << 33] {
-            assert!(max_pods(bad).is_err());
+    fn names_of_objects() {
+        assert!(object_name("a.b").is_ok() && object_name("A").is_err());
+        assert!(device_name("nvidia.com/TU104GL").is_ok());
+        for bad in [
+            "gpu",
+            "a/",
+            "kubernetes.io/gpu",
+            "x.kubernetes.io/gpu",
+            "A/b",
+        ] {
+            assert!(device_name(bad).is_err(), "{bad}");
         }
-        assert!(object_name("a.b").is_ok());
+        assert!(chart_name("csi-driver-nfs").is_ok());
+        for bad in ["", "a.b", "A", &"a".repeat(54)] {
+            assert!(chart_name(bad).is_err(), "{bad}");
+        }
     }
 }

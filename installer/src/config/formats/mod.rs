@@ -4,6 +4,7 @@
 //! A message may quote the value, except where the value is a secret.
 
 mod bond;
+mod cron;
 mod crypt;
 mod files;
 mod http;
@@ -11,12 +12,14 @@ mod kube;
 mod names;
 mod net;
 mod os;
+mod proxy;
 mod quantity;
 mod ssh;
 mod storage;
 mod unpack;
 
 pub use bond::*;
+pub use cron::*;
 pub use crypt::*;
 pub use files::*;
 pub use http::*;
@@ -24,6 +27,7 @@ pub use kube::*;
 pub use names::*;
 pub use net::*;
 pub use os::*;
+pub use proxy::*;
 pub use quantity::*;
 pub use ssh::*;
 pub use storage::*;
@@ -47,7 +51,7 @@ pub fn wrong<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T
 }
 
 /// A value as it is quoted in messages: escaped, and cut when it is long.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const LIMIT: usize = 80;
     match text.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

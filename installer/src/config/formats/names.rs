@@ -39,7 +39,15 @@ pub fn dns_subdomain(text: &str) -> Result<(), Wrong> {
 pub fn hostname(text: &str) -> Result<(), Wrong> {
     const HINT: &str = "at most 63 lower-case letters, digits, '-' and '.', such as node-1";
     if text.len() > 63 || !text.split('.').all(is_label) {
-        return wrong(format!("{} is not a host name", quoted(text)), HINT);
+        // A slip in the case, with `_`, or with a dot at the end.
+        let mended = text.trim().trim_matches('.').to_ascii_lowercase();
+        let mended = mended.replace(['_', ' '], "-");
+        let hint = if mended != text && hostname(&mended).is_ok() {
+            format!("{mended}, for instance; {HINT}")
+        } else {
+            HINT.to_owned()
+        };
+        return wrong(format!("{} is not a host name", quoted(text)), hint);
     }
     if text == "localhost" || text.starts_with("localhost.") {
         return wrong(format!("{text:?} is the name of every machine"), HINT);
@@ -75,7 +83,26 @@ pub fn ntp_server(text: &str) -> Result<(), Wrong> {
             "only the host, such as 0.pool.ntp.org",
         );
     }
+    if let Some((name, port)) = text.rsplit_once(':')
+        && host(name).is_ok()
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && host(text).is_err()
+    {
+        return wrong(format!("{} has a port", quoted(text)), name);
+    }
     host(text)
+}
+
+/// A domain in which names are looked up: a DNS name, no address.
+pub fn domain(text: &str) -> Result<(), Wrong> {
+    host(text)?;
+    match text.parse::<IpAddr>() {
+        Ok(_) => wrong(
+            format!("{} is an address, not a domain", quoted(text)),
+            "such as example.org; addresses of DNS servers go into os.dns_nameservers",
+        ),
+        Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +134,16 @@ mod tests {
         ] {
             assert!(hostname(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn mended_names_are_offered() {
+        let hint = |text| hostname(text).unwrap_err().hint;
+        assert!(hint("Node_1").starts_with("node-1, "));
+        assert!(hint("node1.").starts_with("node1, "));
+        assert!(hint("ä").starts_with("at most"));
+        assert_eq!(ntp_server("a.b:123").unwrap_err().hint, "a.b");
+        assert!(domain("example.org").is_ok() && domain("10.0.0.1").is_err());
     }
 
     #[test]

@@ -57,6 +57,24 @@ pub fn node_ipv4(text: &str) -> Result<Ipv4Addr, Wrong> {
     Ok(address)
 }
 
+/// A DNS server that a node can ask: an address of another machine.
+pub fn nameserver(text: &str) -> Result<IpAddr, Wrong> {
+    let server = address(text)?;
+    if server.is_loopback() {
+        return wrong(
+            format!("{server} is the machine itself, where no DNS server runs"),
+            "the server that it asks, as `resolvectl dns` shows it",
+        );
+    }
+    if server.is_unspecified() || server.is_multicast() {
+        return wrong(
+            format!("{server} is no address of a server"),
+            "such as 10.0.0.1",
+        );
+    }
+    Ok(server)
+}
+
 /// A network such as `10.52.0.0/16`; no bit behind the prefix may be set.
 pub fn cidr(text: &str) -> Result<IpNet, Wrong> {
     let Ok(net) = text.trim().parse::<IpNet>() else {
@@ -106,6 +124,10 @@ pub fn ipv6_prefix(text: &str) -> Result<Ipv6Net, Wrong> {
 /// First and last address of a pool: a network, or `first-last`.
 pub fn pool(text: &str) -> Result<(IpAddr, IpAddr), Wrong> {
     let Some((first, last)) = text.split_once('-') else {
+        if let Ok(one) = text.trim().parse::<IpAddr>() {
+            let hint = format!("{one}-{one} for this one");
+            return wrong(format!("{one} is one address, not a range"), hint);
+        }
         let net = cidr(text)?;
         return Ok((net.network(), net.broadcast()));
     };
@@ -175,8 +197,8 @@ pub fn interface_name(text: &str) -> Result<String, Wrong> {
     let bad = |c: char| "/:%".contains(c) || !c.is_ascii_graphic();
     if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(bad) {
         let hint = match mac(text) {
-            Ok(_) => "a MAC address goes into hwAddr",
-            Err(_) => "name: ens3, or hwAddr: a MAC address",
+            Ok(_) => "a MAC address goes into hw_addr",
+            Err(_) => "name: ens3, or hw_addr: a MAC address",
         };
         return wrong(format!("{} is not an interface name", quoted(text)), hint);
     }
@@ -345,7 +367,7 @@ mod tests {
             interface_name("52:54:00:12:34:56")
                 .unwrap_err()
                 .hint
-                .contains("hwAddr")
+                .contains("hw_addr")
         );
     }
 

@@ -37,9 +37,24 @@ pub fn sysctl(key: &str, value: &str) -> Result<(), Wrong> {
     }
     if value.is_empty() || value.len() > 4095 || value.chars().any(|c| c != '\t' && c.is_control())
     {
-        return wrong("the value is empty or has several lines", "one line");
+        let fault = match value {
+            "" => "the value is empty",
+            _ => "the value has several lines, or more than 4 KiB",
+        };
+        return wrong(fault, "one line, such as \"1\"");
     }
-    Ok(())
+    // What YAML calls true; the kernel knows numbers only.
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => wrong(
+            format!("{} is no value of a sysctl", quoted(value)),
+            "a number: 1",
+        ),
+        "false" | "no" | "off" => wrong(
+            format!("{} is no value of a sysctl", quoted(value)),
+            "a number: 0",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Arguments that belong to the boot chain, or with which a node would not come up.
@@ -87,7 +102,10 @@ pub fn kernel_arguments(text: &str) -> Result<(), Wrong> {
             );
         }
         if key == "console" {
-            return wrong("console= has a key of its own", "install.tty");
+            return wrong(
+                "console= has a key of its own",
+                "such as install.tty: ttyS0,115200n8",
+            );
         }
     }
     Ok(())
@@ -143,19 +161,6 @@ pub fn environment(name: &str, value: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// When something is done, in five fields as for cron.
-pub fn cron(text: &str) -> Result<(), Wrong> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "*/,-".contains(c);
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() == 5 && fields.iter().all(|f| f.chars().all(good)) {
-        return Ok(());
-    }
-    wrong(
-        format!("{} is not a schedule", quoted(text)),
-        "five fields as for cron, such as 0 */12 * * *",
-    )
-}
-
 /// Vendor and device of PCI, in hexadecimal.
 pub fn pci_id(text: &str) -> Result<(), Wrong> {
     let good = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_hexdigit());
@@ -197,7 +202,7 @@ mod tests {
             assert!(sysctl(bad, "1").is_err(), "{bad}");
         }
         assert!(sysctl("net.ipv4.tcp_rmem", "4096 87380\t6291456").is_ok());
-        for bad in ["", "1\n2", "\0"] {
+        for bad in ["", "1\n2", "\0", "true", "Off"] {
             assert!(sysctl("vm.swappiness", bad).is_err(), "{bad:?}");
         }
     }

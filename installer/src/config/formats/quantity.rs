@@ -33,6 +33,11 @@ pub fn size(text: &str, least: u64) -> Result<u64, Wrong> {
         .and_then(|n| n.checked_mul(factor));
     match bytes.filter(|_| plain) {
         None => wrong(format!("{} is not a size", quoted(text)), HINT),
+        // Nobody means bytes.
+        Some(bytes) if bytes < least && digits.len() == text.len() => wrong(
+            format!("{text} has no unit, so it would be bytes"),
+            format!("{number}Gi or {number}G"),
+        ),
         Some(bytes) if bytes < least => wrong(
             format!("{text} is too small"),
             format!("at least {}", shown_size(least)),
@@ -76,6 +81,37 @@ pub fn memory_quantity(text: &str) -> Result<u64, Wrong> {
             format!("{} is not an amount of memory", quoted(text)),
             "such as 512Mi or 4Gi",
         ),
+    }
+}
+
+/// CPU that is kept free on a node: an amount that a machine can have.
+pub fn reserved_cpu(text: &str) -> Result<u64, Wrong> {
+    const MOST: u64 = 256;
+    match cpu_quantity(text)? {
+        thousandths if thousandths > MOST * 1000 => wrong(
+            format!("{} means {} cores", quoted(text), thousandths / 1000),
+            format!("{text}m for thousandths of a core; at most {MOST} cores"),
+        ),
+        thousandths => Ok(thousandths),
+    }
+}
+
+/// Memory that is kept free on a node: nothing, or at least a mebibyte.
+pub fn reserved_memory(text: &str) -> Result<u64, Wrong> {
+    match memory_quantity(text) {
+        Ok(bytes @ 1..=0xf_ffff) => wrong(
+            format!("{} means {bytes} bytes", quoted(text)),
+            "with a unit, such as 512Mi or 2Gi",
+        ),
+        Err(slip) => match text
+            .strip_suffix(['B', 'b'])
+            .map(|t| (t, memory_quantity(t)))
+        {
+            // As sizes of disks are written; Kubernetes does not.
+            Some((right, Ok(_))) => wrong(slip.message, right),
+            _ => Err(slip),
+        },
+        right => right,
     }
 }
 
@@ -155,6 +191,17 @@ fn parse_thousandths(text: &str) -> Option<Result<u64, ()>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reservations_are_what_a_machine_has() {
+        assert_eq!(reserved_cpu("500m"), Ok(500));
+        assert!(reserved_cpu("500").unwrap_err().hint.starts_with("500m"));
+        assert_eq!(reserved_memory("0"), Ok(0));
+        assert_eq!(reserved_memory("2Gi"), Ok(2 << 30));
+        assert!(reserved_memory("2").unwrap_err().message.contains("bytes"));
+        assert_eq!(reserved_memory("2GB").unwrap_err().hint, "2G");
+        assert_eq!(size("150", 1 << 30).unwrap_err().hint, "150Gi or 150G");
+    }
 
     #[test]
     fn sizes() {

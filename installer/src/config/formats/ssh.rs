@@ -59,6 +59,10 @@ pub fn ssh_key(text: &str) -> Result<(), Wrong> {
     }
     let line = match text.split_whitespace().next() {
         Some(word) if is_type(word) => text,
+        Some(word) if !word.contains('=') => match other_type(word) {
+            Some(refused) => return refused,
+            None => after_options(text)?,
+        },
         Some(_) => after_options(text)?,
         None => return wrong("not an OpenSSH public key", HINT),
     };
@@ -67,10 +71,14 @@ pub fn ssh_key(text: &str) -> Result<(), Wrong> {
         return wrong("not an OpenSSH public key", HINT);
     };
     if !is_type(kind) {
-        return match kind {
-            "ssh-dss" => wrong("DSA keys are not accepted by sshd any more", HINT),
-            kind => wrong(format!("{} is not a type of key", quoted(kind)), HINT),
-        };
+        let unknown = || wrong(format!("{} is not a type of key", quoted(kind)), HINT);
+        return other_type(kind).unwrap_or_else(unknown);
+    }
+    if words.any(is_type) {
+        return wrong(
+            "two keys in one line; sshd would take the second for a comment",
+            "one key each, as items of the list",
+        );
     }
     let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(body) else {
         return wrong("the key's base64 part is damaged", HINT);
@@ -99,6 +107,75 @@ fn is_type(word: &str) -> bool {
     .contains(&word)
 }
 
+/// Why a word that looks like a type of key is none that a login key can have.
+fn other_type(word: &str) -> Option<Result<(), Wrong>> {
+    if word == "ssh-dss" {
+        return Some(wrong("DSA keys are not accepted by sshd any more", HINT));
+    }
+    if word.contains("-cert-v01@") {
+        return Some(wrong(
+            "a certificate, which sshd does not take from this list",
+            "the key itself; or the authority's key, with cert-authority in front",
+        ));
+    }
+    // The framing of every key begins so.
+    if word.starts_with("AAAA") {
+        return Some(wrong("the key's type in front is missing", HINT));
+    }
+    let typed = word.starts_with("ssh-") || word.starts_with("ecdsa-") || word.starts_with("sk-");
+    typed.then(|| wrong(format!("{} is not a type of key", quoted(word)), HINT))
+}
+
+/// Options of authorized_keys (sshd(8)); with another one, sshd refuses the key.
+const OPTIONS: [&str; 24] = [
+    "agent-forwarding",
+    "cert-authority",
+    "command",
+    "environment",
+    "expiry-time",
+    "from",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-x11-forwarding",
+    "permitlisten",
+    "permitopen",
+    "port-forwarding",
+    "principals",
+    "pty",
+    "restrict",
+    "touch-required",
+    "tunnel",
+    "user-rc",
+    "verify-required",
+    "x11-forwarding",
+    "zos-key-ring-label",
+];
+
+/// Each option has a known name.
+fn check_options(options: &str) -> Result<(), Wrong> {
+    let (mut quoted_text, mut escaped) = (false, false);
+    let outside = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted_text => escaped = true,
+            '"' => quoted_text = !quoted_text,
+            _ => {}
+        }
+        c == ',' && !quoted_text
+    };
+    for option in options.split(outside) {
+        let name = option.split('=').next().unwrap_or_default();
+        let known = |known: &&str| known.eq_ignore_ascii_case(name);
+        if !OPTIONS.iter().any(known) {
+            return wrong(format!("{} is not an option of a key", quoted(name)), HINT);
+        }
+    }
+    Ok(())
+}
+
 /// What follows the options of a line: they end at the first blank outside of quotes.
 fn after_options(line: &str) -> Result<&str, Wrong> {
     let mut quoted = false;
@@ -108,7 +185,10 @@ fn after_options(line: &str) -> Result<&str, Wrong> {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            ' ' | '\t' if !quoted => return Ok(line[at..].trim_start()),
+            ' ' | '\t' if !quoted => {
+                check_options(&line[..at])?;
+                return Ok(line[at..].trim_start());
+            }
             _ => {}
         }
     }
@@ -239,6 +319,11 @@ mod tests {
             &format!("ssh-ed25519 {body}AAAA"),
             &format!("{GOOD}\n{GOOD}"),
             &format!("from=\"a {GOOD}"),
+            &format!("{GOOD} {GOOD}"),
+            &format!("no-ptty {GOOD}"),
+            &format!("from=\"a\",form=\"b\" {GOOD}"),
+            &GOOD.replace("ssh-ed25519 ", "ssh-ed25519-cert-v01@openssh.com "),
+            body,
             &format!("{GOOD}\0"),
         ] {
             assert!(ssh_key(bad).is_err(), "{bad}");
@@ -246,6 +331,8 @@ mod tests {
         for good in [
             &format!("  {GOOD}\n"),
             &format!("no-pty {GOOD}"),
+            &format!("NO-PTY,restrict,expiry-time=\"20300101\" {GOOD}"),
+            &format!("from=\"10.0.0.1,10.0.0.2\" {GOOD}"),
             &format!("from=\"10.0.0.0/8\",command=\"echo \\\"a b\\\"\" {GOOD}"),
             &GOOD.replace(" me@here", ""),
         ] {

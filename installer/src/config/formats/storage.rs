@@ -9,13 +9,21 @@ const DISK_HINT: &str = "a whole disk, such as /dev/sda or /dev/disk/by-id/wwn-0
 /// The path of a whole disk: below `/dev`, not by what is on it, not a partition.
 pub fn disk_path(text: &str) -> Result<String, Wrong> {
     let Some(name) = text.strip_prefix("/dev/") else {
-        return wrong(
-            format!("{} is not a path below /dev", quoted(text)),
-            DISK_HINT,
-        );
+        let full = format!("/dev/{text}");
+        // A name alone, as lsblk prints it.
+        let kinds = ["sd", "nvme", "vd", "xvd", "hd", "mmcblk", "md", "dm-"];
+        let name = kinds.iter().any(|kind| text.starts_with(kind)) && !text.contains('/');
+        let hint = match name && disk_path(&full).is_ok() {
+            true => full,
+            false => DISK_HINT.to_owned(),
+        };
+        return wrong(format!("{} is not a path below /dev", quoted(text)), hint);
     };
     let tricky = |part: &str| part.is_empty() || part == "." || part == "..";
-    let plain = made_of(name, 1024, |b| b.is_ascii_graphic());
+    // What udev leaves as it is in a name (`udev_replace_chars`); others become `\x2f` and the like.
+    let plain = made_of(name, 1024, |b| {
+        b.is_ascii_alphanumeric() || b"#+-.:=@_/\\".contains(&b)
+    });
     if !plain || name.split('/').any(tricky) {
         return wrong(
             format!("{} is not the path of a device", quoted(text)),
@@ -71,7 +79,7 @@ pub fn disk_serial(text: &str) -> Result<String, Wrong> {
     if !good || text.trim() != text {
         return wrong(
             format!("{} is not a serial number", quoted(text)),
-            "as `harrow disks` or `lsblk -o NAME,SERIAL` shows it",
+            "as `lsblk -o NAME,SERIAL` shows it",
         );
     }
     Ok(text.to_owned())
@@ -115,6 +123,63 @@ pub fn model_pattern(text: &str) -> Result<Pattern, Wrong> {
     Pattern::new(text).or_else(|e| wrong(format!("{}: {}", quoted(text), e.msg), HINT))
 }
 
+/// A vendor, product or world wide id of multipath.conf(5): an extended regular expression,
+/// perhaps with `!` in front, that can stand in double quotes there.
+pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
+    let pattern = text.strip_prefix('!').unwrap_or(text);
+    let fault = match pattern {
+        "" => Some("is empty"),
+        p if p.len() > 255 => Some("is longer than 255 characters"),
+        p if p.contains('"') => Some("has a double quote in it"),
+        p if p.chars().any(char::is_control) => Some("has several lines"),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        return wrong(
+            format!("{} {fault}", quoted(text)),
+            "a regular expression, such as ^0QEMU_.*",
+        );
+    }
+    if pattern.starts_with(['*', '+', '?']) {
+        return wrong(
+            format!("{} is a pattern of a shell", quoted(text)),
+            format!("a regular expression, such as .{pattern}"),
+        );
+    }
+    match unclosed(pattern) {
+        Some(c) => wrong(
+            format!("{}: {c:?} has no other half", quoted(text)),
+            format!("\\{c} for the character itself"),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// A bracket of a regular expression without its other half.
+fn unclosed(pattern: &str) -> Option<char> {
+    let mut open = Vec::new();
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next()?;
+            }
+            '[' => {
+                chars.next_if_eq(&'^');
+                // First in its set, ] is itself.
+                chars.next_if_eq(&']');
+                if !chars.by_ref().any(|c| c == ']') {
+                    return Some('[');
+                }
+            }
+            '(' => open.push(c),
+            ')' if open.pop().is_none() => return Some(')'),
+            _ => {}
+        }
+    }
+    open.pop()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +212,7 @@ mod tests {
             "/dev//sda",
             "/etc/x",
             "/dev/sd a",
+            "/dev/sda,/dev/sdb",
             "/dev/sda1",
             "/dev/vdb12",
             "/dev/nvme0n1p2",
@@ -192,6 +258,27 @@ mod tests {
         ] {
             assert!(disk_wwn(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn patterns_of_multipath() {
+        for good in [
+            ".*",
+            "!QEMU",
+            "!QEMU HARDDISK",
+            "^0QEMU_QEMU_HARDDISK_disk[0-9]+",
+            "(a|b)",
+            "\\(a",
+            "[]]",
+            "[^]a]x",
+        ] {
+            assert_eq!(multipath_pattern(good), Ok(()), "{good}");
+        }
+        for bad in ["", "!", "a\"b", "*", "!*", "(a", "a)", "[a", "a\nb"] {
+            assert!(multipath_pattern(bad).is_err(), "{bad}");
+        }
+        assert_eq!(disk_path("sda").unwrap_err().hint, "/dev/sda");
+        assert_eq!(disk_path("sda1").unwrap_err().hint, DISK_HINT);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::answers::Answers;
+use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::super::secret::Secret;
 
@@ -26,14 +27,14 @@ pub fn somebody_can_log_in(answers: &Answers, problems: &mut Problems) {
     }
 }
 
-/// MD5 and DES hashes are broken in minutes.
+/// Old kinds of hashes are broken in minutes.
 pub fn hash_is_strong(answers: &Answers, problems: &mut Problems) {
     let password = answers.os.password.as_ref().map(Secret::expose);
-    if password.is_some_and(|p| p.starts_with("$1$") || p.starts_with("$apr1$")) {
+    if let Some(weakness) = password.and_then(formats::weakness) {
         problems.add(
             Code::WeakHash,
             "os.password",
-            "the hash is MD5, which is easily broken",
+            weakness,
             "make one with `openssl passwd -6` or `mkpasswd -m yescrypt`",
         );
     }

@@ -1,6 +1,8 @@
 //! The address of the node.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use super::super::answers::{Answers, InstallMode, Ipv6Mode, Method};
 use super::super::formats;
@@ -70,25 +72,26 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
     let Some((ip, subnet)) = management_network(answers) else {
         return;
     };
-    // A /31 or /32 has no addresses of its own (RFC 3021).
-    if subnet.prefix_len() < 31 {
-        let what = match IpAddr::V4(ip) {
-            ip if ip == subnet.network() => Some("network's own"),
-            ip if ip == subnet.broadcast() => Some("broadcast"),
-            _ => None,
-        };
-        if let Some(what) = what {
-            problems.add(
-                Code::BadHostAddress,
-                format!("{FIELD}.ip"),
-                format!("{ip} is the {what} address of {subnet}"),
-                "an address between the first and the last",
-            );
-        }
+    if let Some(what) = special(ip, &subnet) {
+        problems.add(
+            Code::BadHostAddress,
+            format!("{FIELD}.ip"),
+            format!("{ip} is the {what} address of {subnet}"),
+            "an address between the first and the last",
+        );
     }
     let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) else {
         return;
     };
+    if let Some(what) = special(gateway, &subnet) {
+        problems.add(
+            Code::BadHostAddress,
+            format!("{FIELD}.gateway"),
+            format!("{gateway} is the {what} address of {subnet}"),
+            "the router's address, often the first one",
+        );
+        return;
+    }
     let IpAddr::V4(mask) = subnet.netmask() else {
         return;
     };
@@ -99,6 +102,19 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
     if let Err(wrong) = formats::gateway(ip, mask, gateway) {
         let field = format!("{FIELD}.gateway");
         problems.add(Code::GatewayUnreachable, field, wrong.message, wrong.hint);
+    }
+}
+
+/// What an address that no host can have is to its network.
+pub fn special(address: Ipv4Addr, subnet: &IpNet) -> Option<&'static str> {
+    // A /31 or /32 has no addresses of its own (RFC 3021).
+    if subnet.prefix_len() >= 31 {
+        return None;
+    }
+    match IpAddr::V4(address) {
+        ip if ip == subnet.network() => Some("network's own"),
+        ip if ip == subnet.broadcast() => Some("broadcast"),
+        _ => None,
     }
 }
 

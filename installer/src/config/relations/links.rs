@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use super::super::answers::{Answers, InterfaceAnswers, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
+use super::address::special;
+use super::{around, ipv4};
 
 /// A NIC belongs to one network, unless VLANs keep them apart.
 pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
@@ -75,6 +77,20 @@ pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
         }
         if link.method != Some(Method::Static) {
             continue;
+        }
+        let ip = ipv4(link.ip.as_ref());
+        let mask = link.subnet_mask.as_deref();
+        let mask = mask.and_then(|m| formats::subnet_mask(m).ok());
+        let subnet = ip.zip(mask).and_then(|(ip, m)| around(ip.into(), m));
+        if let Some((ip, subnet)) = ip.zip(subnet)
+            && let Some(what) = special(ip, &subnet)
+        {
+            problems.add(
+                Code::BadHostAddress,
+                format!("{field}.ip"),
+                format!("{ip} is the {what} address of {subnet}"),
+                "an address between the first and the last",
+            );
         }
         for (key, value) in [("ip", &link.ip), ("subnet_mask", &link.subnet_mask)] {
             if value.is_none() {

@@ -6,7 +6,9 @@
 mod access;
 mod address;
 mod bond;
+mod devices;
 mod disks;
+mod free_keys;
 mod links;
 mod mode;
 mod networks;
@@ -27,7 +29,7 @@ use super::problem::Problems;
 pub type Rule = fn(&Answers, &mut Problems);
 
 /// Every rule.
-pub const RULES: [Rule; 24] = [
+pub const RULES: [Rule; 32] = [
     mode::mode_is_needed,
     mode::token_is_needed,
     mode::server_url_follows_mode,
@@ -52,6 +54,14 @@ pub const RULES: [Rule; 24] = [
     disks::disks_go_together,
     requests::requests_are_complete,
     settings::settings_are_known,
+    settings::settings_are_usable,
+    free_keys::labels_and_taints_are_kubernetes,
+    free_keys::variables_are_usable,
+    free_keys::headers_are_http,
+    free_keys::pools_are_apart,
+    devices::items_are_complete,
+    devices::multipath_is_complete,
+    networks::machines_are_outside,
 ];
 
 /// Network of the pods when nobody says.

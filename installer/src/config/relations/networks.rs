@@ -1,5 +1,7 @@
 //! The networks of pods, services and nodes.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::super::answers::{Answers, InstallMode};
@@ -54,6 +56,51 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
 /// Whether two networks have an address in common.
 fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// On a node, addresses of pods and services lead to these: a machine that has one of them
+/// can't be reached.
+pub fn machines_are_outside(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    // Whoever joins does not say what the cluster's networks are.
+    if install.mode != Some(InstallMode::Create) {
+        return;
+    }
+    let networks = [
+        ("pod", cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR)),
+        (
+            "service",
+            cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR),
+        ),
+    ];
+    let management = management_network(answers).map(|(_, subnet)| subnet);
+    let vip = install.vip.iter().map(|v| ("install.vip".to_owned(), v));
+    let numbered = |key: &'static str| move |(i, v)| (format!("os.{key}[{i}]"), v);
+    let dns = answers.os.dns_nameservers.iter().enumerate();
+    let ntp = answers.os.ntp_servers.iter().enumerate();
+    let machines = vip
+        .chain(dns.map(numbered("dns_nameservers")))
+        .chain(ntp.map(numbered("ntp_servers")));
+    for (field, text) in machines {
+        let Ok(address) = text.trim().parse::<IpAddr>() else {
+            continue;
+        };
+        for (what, network) in networks {
+            // Of networks that overlap, it is said already.
+            let known =
+                |n: &IpNet| management.is_some_and(|m| m.contains(&address) && overlap(&m, n));
+            if let Some(network) = network.filter(|n| n.contains(&address) && !known(n)) {
+                problems.add(
+                    Code::NetworksOverlap,
+                    field.clone(),
+                    format!(
+                        "{address} is in the {what} network {network}, so no machine can have it"
+                    ),
+                    format!("another address, or another install.cluster_{what}_cidr"),
+                );
+            }
+        }
+    }
 }
 
 /// The cluster's DNS is a service, but not the first one, which is the API.

@@ -15,6 +15,21 @@ pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
             problems.add(Code::Missing, field("url"), "missing", "the URL to call");
             continue;
         };
+        let auth = &hook.basic_auth;
+        match auth.user.as_deref() {
+            None | Some("") if auth.password.is_some() => {
+                let hint = "the user whose password this is";
+                problems.add(Code::Missing, field("basic_auth.user"), "missing", hint);
+            }
+            // It would end there (RFC 7617, 2).
+            Some(user) if user.contains(':') => problems.add(
+                Code::BadValue,
+                field("basic_auth.user"),
+                "a user with a colon can't be sent",
+                "the password goes into basic_auth.password",
+            ),
+            _ => {}
+        }
         let clear = url.starts_with("http://") || hook.insecure == Some(true);
         if clear && hook.basic_auth.password.is_some() {
             problems.add(
@@ -27,6 +42,21 @@ pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
     }
     let install = &answers.install;
     let url = install.config_url.as_deref().unwrap_or_default();
+    if url.is_empty() {
+        for (key, given) in [
+            ("config_headers", !install.config_headers.is_empty()),
+            ("config_ca", install.config_ca.is_some()),
+        ] {
+            if given {
+                problems.add(
+                    Code::NoUse,
+                    format!("install.{key}"),
+                    "does nothing without install.config_url",
+                    "give the URL, or leave this out",
+                );
+            }
+        }
+    }
     if url.starts_with("http://") && !install.config_headers.is_empty() {
         problems.add(
             Code::Insecure,

@@ -1,7 +1,11 @@
 //! Settings of Harvester and of Longhorn by their names.
 
+use serde_json::Value as Json;
+
 use super::super::answers::Answers;
+use super::super::formats::{self, Wrong, wrong};
 use super::super::problem::{Code, Problems};
+use super::free_keys::{proxy, without_proxy};
 
 /// The names that Harvester 1.8 takes at an install.
 const NAMES: [&str; 46] = [
@@ -92,5 +96,154 @@ pub fn settings_are_known(answers: &Answers, problems: &mut Problems) {
                 format!("0 to {most} percent"),
             );
         }
+    }
+}
+
+/// What the value of a setting is.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A map in JSON.
+    Map,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// One of these, in any case.
+    Words(&'static [&'static str]),
+    /// Certificates in PEM.
+    Pem,
+    /// `http-proxy`.
+    Proxy,
+    /// `ntp-servers`.
+    Ntp,
+}
+
+/// Settings whose form is known, by Harvester's documentation of its settings.
+const FORMS: [(&str, Form); 24] = [
+    ("additional-ca", Form::Pem),
+    ("auto-rotate-rke2-certs", Form::Map),
+    ("backup-target", Form::Map),
+    ("containerd-registry", Form::Map),
+    ("csi-driver-config", Form::Map),
+    ("default-vm-termination-grace-period-seconds", Form::Number),
+    ("http-proxy", Form::Proxy),
+    ("kubeconfig-default-token-ttl-minutes", Form::Number),
+    (
+        "log-level",
+        Form::Words(&[
+            "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace",
+        ]),
+    ),
+    ("longhorn-v2-data-engine-enabled", Form::Switch),
+    ("ntp-servers", Form::Ntp),
+    ("overcommit-config", Form::Map),
+    ("rancher-cluster", Form::Map),
+    ("ssl-certificates", Form::Map),
+    ("ssl-parameters", Form::Map),
+    ("storage-network", Form::Map),
+    ("support-bundle-expiration", Form::Number),
+    ("support-bundle-image", Form::Map),
+    ("support-bundle-node-collection-timeout", Form::Number),
+    ("support-bundle-timeout", Form::Number),
+    ("upgrade-checker-enabled", Form::Switch),
+    ("upgrade-config", Form::Map),
+    ("vip-pools", Form::Map),
+    ("vm-force-reset-policy", Form::Map),
+];
+
+/// Harvester refuses a setting whose value it can't read, long after the install. Values are
+/// secret, so no message quotes them.
+pub fn settings_are_usable(answers: &Answers, problems: &mut Problems) {
+    for (name, form) in FORMS {
+        let value = answers.system_settings.get(name);
+        let Some(text) = value.map(|v| v.expose().trim()).filter(|t| !t.is_empty()) else {
+            continue;
+        };
+        if let Err(wrong) = check_setting(form, text) {
+            let field = format!("system_settings.{name}");
+            problems.add(Code::BadValue, field, wrong.message, wrong.hint);
+        }
+    }
+}
+
+fn check_setting(form: Form, text: &str) -> Result<(), Wrong> {
+    match form {
+        Form::Map => json_map(text, "a text in JSON, such as '{\"key\": \"value\"}'").map(drop),
+        Form::Number => match text.parse::<u32>() {
+            Ok(_) => Ok(()),
+            Err(_) => wrong("not a whole number", "such as 10"),
+        },
+        Form::Switch => match text {
+            "true" | "false" => Ok(()),
+            _ => wrong("neither true nor false", "true or false"),
+        },
+        Form::Words(words) => match words.iter().any(|w| w.eq_ignore_ascii_case(text)) {
+            true => Ok(()),
+            false => wrong("not one of its values", words.join(", ")),
+        },
+        Form::Pem => formats::certificates(text),
+        Form::Proxy => {
+            const HINT: &str = "'{\"httpProxy\": \"http://10.0.0.3:3128\", \"httpsProxy\": \"...\", \"noProxy\": \"...\"}'";
+            for (key, value) in &json_map(text, HINT)? {
+                let value = value.as_str().unwrap_or_default();
+                let result = match key.as_str() {
+                    "httpProxy" | "httpsProxy" if value.is_empty() => Ok(()),
+                    "httpProxy" | "httpsProxy" => proxy(value),
+                    "noProxy" => without_proxy(value),
+                    _ => wrong("a key is none of httpProxy, httpsProxy, noProxy", HINT),
+                };
+                result?;
+            }
+            Ok(())
+        }
+        Form::Ntp => {
+            const HINT: &str = "'{\"ntpServers\": [\"0.pool.ntp.org\"]}'";
+            let map = json_map(text, HINT)?;
+            let servers = map.get("ntpServers").and_then(Json::as_array);
+            let right = |s: &Json| s.as_str().is_some_and(|s| formats::ntp_server(s).is_ok());
+            match servers {
+                Some(servers) if servers.iter().all(right) => Ok(()),
+                _ => wrong("does not name time servers", HINT),
+            }
+        }
+    }
+}
+
+fn json_map(text: &str, hint: &str) -> Result<serde_json::Map<String, Json>, Wrong> {
+    match serde_json::from_str(text) {
+        Ok(Json::Object(map)) => Ok(map),
+        _ => wrong("not a map in JSON", hint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_forms() {
+        let form = |name: &str| FORMS.iter().find(|(n, _)| *n == name).unwrap().1;
+        for (name, good, bad) in [
+            (
+                "http-proxy",
+                r#"{"httpProxy": "http://u:p@h:1", "noProxy": "a,.b"}"#,
+                "http://h:1",
+            ),
+            ("http-proxy", "{}", r#"{"proxy": "http://h:1"}"#),
+            ("http-proxy", "{}", r#"{"httpProxy": "h:x"}"#),
+            (
+                "ntp-servers",
+                r#"{"ntpServers": ["a.b"]}"#,
+                r#"{"ntpServers": "a.b"}"#,
+            ),
+            ("log-level", "Info", "loud"),
+            ("support-bundle-timeout", "10", "10m"),
+            ("upgrade-checker-enabled", "true", "yes"),
+            ("containerd-registry", r#"{"Mirrors": {}}"#, "[]"),
+        ] {
+            assert_eq!(check_setting(form(name), good), Ok(()), "{name}");
+            assert!(check_setting(form(name), bad).is_err(), "{name} {bad}");
+        }
+        assert!(FORMS.iter().all(|(name, _)| NAMES.contains(name)));
     }
 }

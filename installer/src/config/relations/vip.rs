@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::answers::{Answers, InstallMode, VipMode};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
+use super::address::special;
 use super::{ipv4, management_network};
 
 /// What each way to find the virtual IP needs.
@@ -64,6 +65,16 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
             FIELD,
             format!("{vip} is {whose} address"),
             "a free address of the management network",
+        );
+        return;
+    }
+    let special = own.and_then(|(_, subnet)| Some((subnet, special(vip, &subnet)?)));
+    if let Some((subnet, what)) = special {
+        problems.add(
+            Code::BadHostAddress,
+            FIELD,
+            format!("{vip} is the {what} address of {subnet}"),
+            "a free address between the first and the last",
         );
         return;
     }
