@@ -7,11 +7,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 1 << 20;
@@ -29,6 +30,19 @@ pub trait Block: Send + Sync + fmt::Debug {
 
     /// Waits until everything that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
+
+    /// Waits until the bytes that were written are on the disk; what else a file has may follow
+    /// later.
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    /// Makes the next reads of `range` come from the disk and not from memory, where that can
+    /// be had.
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let _nothing_kept = range;
+        Ok(())
+    }
 
     /// Lets a program write inside `range`: `run` gets a name that means this very disk,
     /// whatever its names have come to mean since it was opened.
@@ -67,6 +81,19 @@ impl Block for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let len = NonZeroU64::new(range.end.saturating_sub(range.start));
+        match len {
+            // It is advice: whoever does not know it has not failed.
+            Some(_) => rustix::fs::fadvise(self, range.start, len, Advice::DontNeed).or(Ok(())),
+            None => Ok(()),
+        }
     }
 
     fn lend(

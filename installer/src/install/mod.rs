@@ -8,6 +8,8 @@ pub mod engine;
 pub mod event;
 pub mod grub;
 pub mod plan;
+pub mod readback;
 pub mod report;
 pub mod run;
 mod signals;
+pub mod slot;
