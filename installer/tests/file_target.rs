@@ -238,7 +238,7 @@ fn an_interrupted_install_leaves_no_half_file() {
     let pause = Duration::from_millis(20);
     wait::until("the file system", limit, pause, || {
         let lines = fs::read_to_string(place.path("lines"))?;
-        Ok(lines.contains("[4/11] make").then_some(()))
+        Ok(lines.contains("] make the file system").then_some(()))
     })
     .unwrap();
     assert!(place.disk().exists());

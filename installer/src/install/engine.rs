@@ -4,7 +4,7 @@
 //! also when a step fails. Until the last step the disk does not boot.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ use anyhow::Context as _;
 use super::event::Event;
 use super::grub;
 use super::plan::{Plan, Step};
+use super::readback;
 use super::report::{Entry, Outcome, Report};
+use super::slot::{self, Before, Slot};
 use crate::disk::block::Block;
 use crate::disk::ext4::{self, SmallFile};
 use crate::disk::fat::Fat;
 use crate::disk::layout::{ALIGN, Role, derive};
+use crate::disk::target::Target;
 use crate::disk::window::Window;
 use crate::disk::{bios, table};
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::image::manifest::FileEntry;
 use crate::image::set::{ImageSet, from_io};
-use crate::image::verity;
 use crate::node::source::CONFIG_NAME;
 
-/// How much is read before it is written.
-const CHUNK: usize = 4 << 20;
 /// How often progress is told.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// Name of the report on the OEM partition.
@@ -162,6 +162,10 @@ impl Run<'_> {
                 ext4::make_in_place(self.target()?, partition, id)
             }
             Step::WriteSlot { role, .. } => self.write_slot(*role),
+            Step::ReadBack { role, .. } => {
+                let image = &self.inputs.image.manifest.slot;
+                readback::read_back(&self.slot(*role)?, image, &mut self.pace(image.file.size))
+            }
             Step::ClearSlot { role } => self.zero(self.plan.layout.of(*role)?.start, ALIGN),
             Step::WriteEsp { .. } => self.write_esp(),
             Step::WriteBiosCore => self.write_bios_core(),
@@ -198,29 +202,13 @@ impl Run<'_> {
         }
     }
 
-    /// Reads everything that will be written, so that a damaged image is found while the
-    /// disk still holds what it held.
+    /// Reads the boot files, so that what is damaged is found while the disk still holds what it
+    /// held. The slot image is large: it is checked while it is written.
     fn check_image(&self) -> anyhow::Result<()> {
         let image = self.inputs.image;
         let manifest = &image.manifest;
-        let total = self.plan.bytes;
-        let slot = &manifest.slot;
-        let reader = self.progress(image.reader(&slot.file)?, 0, total);
-        let mut reader = BufReader::with_capacity(1 << 20, reader);
-        let tree = verity::verify(&mut reader, &slot.verity);
-        // The digest decides first: a damaged file also has a wrong tree.
-        io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
-        tree.map_err(|e| {
-            Failure::error(
-                Kind::ImageVerity,
-                format!(
-                    "{} does not have the verity root hash of its manifest: {e:#}",
-                    slot.file.name
-                ),
-                "the image was put together wrongly; take another build",
-            )
-        })?;
-        let mut done = slot.file.size;
+        let total = self.plan.bytes - manifest.slot.file.size;
+        let mut done = 0;
         for entry in manifest.files().skip(1) {
             let mut reader = self.progress(image.reader(entry)?, done, total);
             io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
@@ -258,18 +246,41 @@ impl Run<'_> {
         )
     }
 
+    fn slot(&self, role: Role) -> anyhow::Result<Slot<'_>> {
+        let partition = self.plan.layout.of(role)?;
+        let before = match self.plan.target {
+            Target::File { .. } => Before::Zeros,
+            Target::Disk(_) => Before::Anything,
+        };
+        Ok(Slot {
+            block: self.target()?,
+            name: self.plan.target.path().display().to_string(),
+            range: partition.start..partition.start + partition.size,
+            before,
+        })
+    }
+
     fn write_slot(&self, role: Role) -> anyhow::Result<()> {
         let file = &self.inputs.image.manifest.slot.file;
-        let mut reader = self.progress(self.inputs.image.reader(file)?, 0, file.size);
-        let mut window = self.window(role)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let count = reader.read(&mut buffer).map_err(from_io)?;
-            if count == 0 {
-                return Ok(());
+        let reader = self.inputs.image.reader(file)?;
+        slot::write_slot(&self.slot(role)?, reader, &mut self.pace(file.size)).map(drop)
+    }
+
+    /// Tells how far a step is, now and then.
+    fn pace(&self, total: u64) -> impl FnMut(u64) {
+        let mut last = Instant::now();
+        let (number, of) = (self.number, self.plan.steps.len());
+        move |done| {
+            if last.elapsed() < PROGRESS_PAUSE {
+                return;
             }
-            let written = window.write_all(&buffer[..count]);
-            written.map_err(|e| self.write_failed(e))?;
+            last = Instant::now();
+            self.tell(Event::Progress {
+                number,
+                of,
+                done,
+                total,
+            });
         }
     }
 

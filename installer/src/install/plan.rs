@@ -37,7 +37,8 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Step {
-    /// Reads the whole image set and checks every digest and the hash tree.
+    /// Reads the boot files of the image set and checks their digests. The slot image is checked
+    /// while it is written.
     CheckImage {
         /// Bytes to read.
         bytes: u64,
@@ -58,6 +59,13 @@ pub enum Step {
         /// Which slot.
         role: Role,
         /// Bytes to write.
+        bytes: u64,
+    },
+    /// Reads a slot back from the disk and checks it against its hash tree.
+    ReadBack {
+        /// Which slot.
+        role: Role,
+        /// Bytes to read.
         bytes: u64,
     },
     /// Makes a slot empty.
@@ -84,6 +92,7 @@ impl Step {
         match self {
             Self::CheckImage { bytes }
             | Self::WriteSlot { bytes, .. }
+            | Self::ReadBack { bytes, .. }
             | Self::WriteEsp { bytes } => *bytes,
             _ => 0,
         }
@@ -93,7 +102,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CheckImage { bytes } => write!(f, "check the image ({})", show(*bytes)),
+            Self::CheckImage { bytes } => write!(f, "check the boot files ({})", show(*bytes)),
             Self::OpenTarget => f.write_str("open the target and lock it"),
             Self::MakeUnbootable => f.write_str("clear what the target held"),
             Self::MakeFilesystem { role, size } => {
@@ -101,6 +110,14 @@ impl fmt::Display for Step {
             }
             Self::WriteSlot { role, bytes } => {
                 write!(f, "write the system to {} ({})", role.name(), show(*bytes))
+            }
+            Self::ReadBack { role, bytes } => {
+                write!(
+                    f,
+                    "read {} back and check it ({})",
+                    role.name(),
+                    show(*bytes)
+                )
             }
             Self::ClearSlot { role } => write!(f, "leave {} empty", role.name()),
             Self::WriteEsp { bytes } => {
@@ -177,12 +194,16 @@ pub fn plan_install(
         })
     };
     let steps = vec![
-        Step::CheckImage { bytes: all },
+        Step::CheckImage { bytes: all - slot },
         Step::OpenTarget,
         Step::MakeUnbootable,
         make(Role::Var)?,
         make(Role::Data)?,
         Step::WriteSlot {
+            role: Role::SlotA,
+            bytes: slot,
+        },
+        Step::ReadBack {
             role: Role::SlotA,
             bytes: slot,
         },

@@ -7,8 +7,6 @@
 mod disc;
 mod folder;
 mod packed;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::io::{self, Read};
