@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use common::server::{Answer, Request, Server};
 use harrow::failure::{Failure, Kind};
 use harrow::image::set::{ImageSet, from_io};
 use harrow::image::source;
+use harrow::install::report::Report;
 use harrow::sys::cmd::Cmd;
 use harrow::sys::net::remote::Limits;
 
@@ -61,10 +62,15 @@ fn refused(url: &str, file: &str, kind: Kind, words: &[&str]) {
 }
 
 fn install(place: &Place, image: &str) {
+    install_with(place, image, &[]);
+}
+
+fn install_with(place: &Place, image: &str, more: &[&str]) {
     let output = common::harrow("install")
         .arg("--config")
         .arg(place.config())
         .args(["--image", image, "--size", "64G", "--retries", "3"])
+        .args(more)
         .arg("--device")
         .arg(place.disk())
         .run_any()
@@ -152,6 +158,7 @@ fn a_dropped_connection_goes_on_where_it_was() {
     };
     let server = Server::new(&place.image(), all);
     assert!(slot(&server.url).unwrap() == good);
+    install(&place, &server.url);
     make_iso(&place);
     let server = Server::new(place.dir.path(), all);
     assert!(slot(&format!("{}harrow.iso", server.url)).unwrap() == good);
@@ -376,4 +383,25 @@ fn a_redirect_is_followed() {
         ..Answer::status("302 Found")
     });
     assert!(slot(&server.url).unwrap() == good_slot(&place));
+}
+
+#[test]
+fn memory_does_not_grow_with_a_packed_image_from_a_server() {
+    let place = Place::new();
+    place.make_image(160 << 20);
+    let slot = place.image().join("slot.img");
+    let packed = fs::File::create(place.image().join("slot.img.zst")).unwrap();
+    // The largest window that is taken.
+    let mut packer = zstd::Encoder::new(packed, 1).unwrap();
+    packer.window_log(23).unwrap();
+    io::copy(&mut fs::File::open(&slot).unwrap(), &mut packer).unwrap();
+    packer.finish().unwrap();
+    fs::remove_file(slot).unwrap();
+    let server = Server::new(&place.image(), |_| Answer::default());
+    let report = place.path("report.json");
+    let more = ["--report", report.to_str().unwrap()];
+    install_with(&place, &server.url, &more);
+    let report: Report = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let peak = report.peak_memory_kib.unwrap();
+    assert!(peak < 64 << 10, "{peak} KiB");
 }
