@@ -84,10 +84,10 @@ pub fn build(
             bios_core: boot("core.img")?,
         },
     };
-    let text = serde_json::to_string_pretty(&manifest).context("writing the manifest")? + "\n";
+    let text = manifest.render()?;
     let path = dir.join(MANIFEST_NAME);
     std::fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
-    ImageManifest::parse(text.as_bytes()).context("the manifest that was just written")?;
+    ImageManifest::parse(&text).context("the manifest that was just written")?;
     Ok(ImageSet {
         dir: dir.to_owned(),
         manifest,

@@ -18,6 +18,7 @@ use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
+use harrow::sys::net::remote::Limits;
 use harrow::sys::random;
 
 use said::Said;
@@ -43,7 +44,8 @@ enum Verb {
     /// Install onto a disk, or onto a new file
     ///
     /// EVERYTHING ON THE DISK IS LOST. Nothing is written before the config, the disk and the
-    /// whole image have been checked; the disk boots only after the last step.
+    /// image's boot files have been checked; the system itself is checked while it is written
+    /// and once more on the disk, which boots only after the last step.
     Install(InstallArgs),
     /// Show what an install would do, and change nothing
     Plan(PlanArgs),
@@ -98,9 +100,17 @@ struct What {
     /// Install onto a new sparse file of this size, such as 300G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
-    /// Folder with the image [default: that of the medium]
-    #[arg(long, value_name = "DIR")]
+    /// Folder or ISO with the image, or a URL of one; that of a folder ends with /
+    /// [default: that of the medium, else install.iso_url]
+    #[arg(long, value_name = "PLACE")]
     image: Option<PathBuf>,
+    /// Faults in a row after which an image's server is given up
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().retries)]
+    retries: u32,
+    /// Seconds without a byte after which a connection counts as broken
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    stall_limit: u64,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -236,6 +246,10 @@ fn is_live(what: &What) -> bool {
 fn options_of(what: &What) -> Options {
     Options {
         image: what.image.clone(),
+        limits: Limits {
+            retries: what.retries,
+            stall: Duration::from_secs(what.stall_limit),
+        },
         device: what.device.clone(),
         size: what.size,
         consoles: if is_live(what) {

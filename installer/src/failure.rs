@@ -25,6 +25,8 @@ pub enum Kind {
     ImageDamaged,
     /// The slot image's hash tree does not belong to the manifest's root hash.
     ImageVerity,
+    /// The image can't be fetched from its server.
+    ImageUnreachable,
     /// Not enough room for a file target.
     NoSpace,
     /// A file target exists already.
@@ -45,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its exit code and meaning; the documented contract.
-    pub const TABLE: [(Self, u8, &'static str); 16] = [
+    pub const TABLE: [(Self, u8, &'static str); 17] = [
         (Self::ConfigMissing, 10, "the config can't be read"),
         (Self::ConfigInvalid, 11, "the config has problems"),
         (
@@ -62,6 +64,7 @@ impl Kind {
         ),
         (Self::ImageDamaged, 30, "the image is incomplete or damaged"),
         (Self::ImageVerity, 31, "the image's verity hash is wrong"),
+        (Self::ImageUnreachable, 32, "the image can't be fetched"),
         (Self::NoSpace, 40, "no room for a file target"),
         (Self::TargetExists, 41, "a file target exists already"),
         (Self::TargetFolder, 42, "a file target can't be created"),

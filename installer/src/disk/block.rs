@@ -7,11 +7,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 1 << 20;
@@ -30,12 +31,21 @@ pub trait Block: Send + Sync + fmt::Debug {
     /// Waits until everything that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
 
-    /// Forgets what is kept in memory of what is on the disk already, so that the next read asks the
-    /// disk itself. Only a wish.
-    fn forget(&self) {}
+    /// Waits until the bytes that were written are on the disk; what else a file has may follow
+    /// later.
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
 
     /// An error when this is no longer the disk that was chosen.
     fn check_identity(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the next reads of `range` come from the disk and not from memory, where that can
+    /// be had.
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let _nothing_kept = range;
         Ok(())
     }
 
@@ -78,8 +88,17 @@ impl Block for File {
         self.sync_all()
     }
 
-    fn forget(&self) {
-        rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed).ok();
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let len = NonZeroU64::new(range.end.saturating_sub(range.start));
+        match len {
+            // It is advice: whoever does not know it has not failed.
+            Some(_) => rustix::fs::fadvise(self, range.start, len, Advice::DontNeed).or(Ok(())),
+            None => Ok(()),
+        }
     }
 
     fn lend(

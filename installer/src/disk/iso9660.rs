@@ -1,17 +1,17 @@
-//! Reading small files from an ISO 9660 file system: what a cloud gives a machine as its seed.
+//! Reading an ISO 9660 file system: the seed that a cloud gives a machine, the medium's own ISO.
 //!
-//! In: a window on a device or file. Out: the label, and files by path. Names are those of Rock
+//! In: something to read and seek in. Out: the label, small files by path, and where the bytes
+//! of large ones are. Names are those of Rock
 //! Ridge, else of Joliet, else plain; letters' case and `-` against `_` make no difference, since
 //! plain names have neither. Nothing is believed: every size and offset has a limit.
 //!
 //! Source: ECMA-119 (3rd edition) sections 8 and 9; IEEE P1282 (Rock Ridge) 4.1.4; IEEE P1281
 //! (SUSP) 5.1, entries that continue elsewhere; Joliet Specification, 1995. All numbers are read in their little-endian form.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use anyhow::{Context as _, bail, ensure};
-
-use super::window::Window;
 
 /// Size of a sector; volume descriptors begin in sector 16.
 const SECTOR: u64 = 2048;
@@ -41,15 +41,15 @@ struct Extent {
 
 /// An ISO 9660 file system.
 #[derive(Debug)]
-pub struct Iso<'a> {
-    disk: Window<'a>,
+pub struct Iso<R> {
+    disk: R,
     label: String,
     trees: Vec<(Names, Extent)>,
 }
 
-impl<'a> Iso<'a> {
+impl<R: Read + Seek> Iso<R> {
     /// Opens what is there; `None` when it is no ISO 9660.
-    pub fn open(mut disk: Window<'a>) -> anyhow::Result<Option<Self>> {
+    pub fn open(mut disk: R) -> anyhow::Result<Option<Self>> {
         let mut label = None;
         let mut trees = Vec::new();
         for number in 0..DESCRIPTORS {
@@ -83,6 +83,11 @@ impl<'a> Iso<'a> {
         Ok(label.map(|label| Self { disk, label, trees }))
     }
 
+    /// What is read from.
+    pub fn disk_mut(&mut self) -> &mut R {
+        &mut self.disk
+    }
+
     /// The volume's label.
     pub fn label(&self) -> &str {
         &self.label
@@ -92,46 +97,78 @@ impl<'a> Iso<'a> {
     pub fn read(&mut self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         for (names, root) in self.trees.clone() {
             let context = || format!("reading {path} of the ISO 9660 file system");
-            if let Some(extent) = self.find(path, names, root).with_context(context)? {
-                ensure!(
-                    u64::from(extent.size) <= limit,
-                    "{path} has {} bytes, more than {limit}",
-                    extent.size
-                );
-                return self.bytes(extent).with_context(context).map(Some);
+            let Some(extents) = self.find(path, names, root).with_context(context)? else {
+                continue;
+            };
+            let size: u64 = extents.iter().map(|extent| u64::from(extent.size)).sum();
+            ensure!(size <= limit, "{path} has {size} bytes, more than {limit}");
+            let mut bytes = Vec::new();
+            for extent in extents {
+                bytes.append(&mut self.bytes(extent).with_context(context)?);
+            }
+            return Ok(Some(bytes));
+        }
+        Ok(None)
+    }
+
+    /// Where the bytes of a file are, in order; `None` when there is no such file.
+    pub fn locate(&mut self, path: &str) -> anyhow::Result<Option<Vec<Range<u64>>>> {
+        for (names, root) in self.trees.clone() {
+            let found = self.find(path, names, root);
+            let context = || format!("looking for {path} on the ISO 9660 file system");
+            if let Some(extents) = found.with_context(context)? {
+                let range = |extent: &Extent| {
+                    let start = u64::from(extent.sector) * SECTOR;
+                    start..start + u64::from(extent.size)
+                };
+                return Ok(Some(extents.iter().map(range).collect()));
             }
         }
         Ok(None)
     }
 
-    fn find(&mut self, path: &str, names: Names, root: Extent) -> anyhow::Result<Option<Extent>> {
-        let mut here = root;
+    /// The extents of a file.
+    fn find(
+        &mut self,
+        path: &str,
+        names: Names,
+        root: Extent,
+    ) -> anyhow::Result<Option<Vec<Extent>>> {
+        let mut file = vec![root];
         for part in path.split('/') {
+            let [here] = file[..] else {
+                return Ok(None);
+            };
             if !here.folder {
                 return Ok(None);
             }
             ensure!(here.size <= FOLDER_LIMIT, "a folder of {} bytes", here.size);
             let folder = self.bytes(here)?;
             let wanted = normal(part);
-            let mut found = None;
+            let mut found = Vec::new();
+            let mut more = false;
             // Records never cross a sector's end.
             for sector in folder.chunks(SECTOR as usize) {
                 let mut rest = sector;
                 while let Some(record) = Record::first(rest) {
                     rest = &rest[record.0.len()..];
                     if self.is_named(&record, names, &wanted) {
-                        found = Some(record);
+                        if !more {
+                            found.clear();
+                        }
+                        // Bit 7: more extents follow, as for files beyond 4 GiB.
+                        more = record.0[25] & 0x80 != 0;
+                        found.push(record.extent());
                     }
                 }
             }
-            let Some(record) = found else {
+            ensure!(!more, "the last part of {part} is missing");
+            if found.is_empty() {
                 return Ok(None);
-            };
-            // Bit 7: more extents follow, as for files beyond 4 GiB.
-            ensure!(record.0[25] & 0x80 == 0, "{part} has several extents");
-            here = record.extent();
+            }
+            file = found;
         }
-        Ok(Some(here).filter(|extent| !extent.folder))
+        Ok(Some(file).filter(|file| file.iter().all(|extent| !extent.folder)))
     }
 
     /// Whether a record has a name, in either of its spellings.
@@ -264,6 +301,7 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use super::*;
+    use crate::disk::window::Window;
     use crate::sys::cmd::Cmd;
 
     /// A name that does not fit into one record.
@@ -298,7 +336,7 @@ mod tests {
         image
     }
 
-    fn open(file: &std::fs::File) -> Option<Iso<'_>> {
+    fn open(file: &std::fs::File) -> Option<Iso<Window<'_>>> {
         Iso::open(Window::new(file, 0, file.metadata().unwrap().len())).unwrap()
     }
 

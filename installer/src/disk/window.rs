@@ -86,7 +86,7 @@ impl Seek for Window<'_> {
 }
 
 /// Where a seek from `at` in something of `len` bytes leads; places after the end are allowed.
-pub(super) fn place_of(to: SeekFrom, at: u64, len: u64) -> io::Result<u64> {
+pub(crate) fn place_of(to: SeekFrom, at: u64, len: u64) -> io::Result<u64> {
     let place = match to {
         SeekFrom::Start(n) => Some(n),
         SeekFrom::End(n) => len.checked_add_signed(n),

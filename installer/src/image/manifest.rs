@@ -2,6 +2,14 @@
 //!
 //! In: the file's bytes. Out: [`ImageManifest`]. Everything that an install writes is named
 //! here with its sha256, so the manifest alone decides what is laid down.
+//!
+//! A manifest speaks of the bytes that are installed. How a file is stored is not its matter: a
+//! set may hold `NAME.zst` in place of `NAME`, one or more zstd frames that unpack to `NAME` with
+//! a window of at most 8 MiB. So the same manifest fits a set before and after it is packed.
+//!
+//! The key `sha256` is the digest of the manifest itself: of what this program writes for it on
+//! one line without that key ([`ImageManifest::render`]). It finds damage, and is no signature.
+//! A manifest without the key is taken as it is.
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -11,6 +19,9 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 
 /// The version of the manifest's shape that this program reads and writes.
 pub const SCHEMA: u32 = 1;
+
+/// The key with the manifest's own digest.
+const OWN_DIGEST: &str = "sha256";
 
 /// What an image set holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +43,14 @@ pub struct ImageManifest {
     pub slot: SlotImage,
     /// The files that boot it.
     pub boot: BootFiles,
+}
+
+/// A manifest with its own digest ([`OWN_DIGEST`]).
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    manifest: &'a ImageManifest,
+    sha256: String,
 }
 
 /// What a slot image contains.
@@ -103,7 +122,13 @@ pub struct BootFiles {
 impl ImageManifest {
     /// Reads a manifest and checks what its types cannot.
     pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        let manifest: Self = serde_json::from_slice(bytes).context("reading manifest.json")?;
+        let mut value: serde_json::Value =
+            serde_json::from_slice(bytes).context("reading manifest.json")?;
+        let own = value.as_object_mut().and_then(|map| map.remove(OWN_DIGEST));
+        let manifest: Self = serde_json::from_value(value).context("reading manifest.json")?;
+        if own.is_some_and(|own| own != manifest.digest().as_str()) {
+            bail!("manifest.json is damaged: its sha256 is not that of its content");
+        }
         if manifest.schema != SCHEMA {
             bail!(
                 "manifest.json has schema {}, this program reads {SCHEMA}: take an image and an installer of the same release",
@@ -135,6 +160,24 @@ impl ImageManifest {
             );
         }
         Ok(manifest)
+    }
+
+    /// The file's bytes.
+    pub fn render(&self) -> anyhow::Result<Vec<u8>> {
+        let written = Written {
+            manifest: self,
+            sha256: self.digest(),
+        };
+        let text = serde_json::to_string_pretty(&written).context("writing manifest.json")?;
+        Ok((text + "\n").into_bytes())
+    }
+
+    /// sha256 of the manifest on one line.
+    fn digest(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        // A struct of strings and numbers is always written.
+        let line = serde_json::to_vec(self).unwrap_or_default();
+        hex::encode(Sha256::digest(line))
     }
 
     /// Every file of the set, the slot image first.
@@ -171,4 +214,62 @@ fn check_hex(what: &str, name: &str, value: &str, digits: usize) -> anyhow::Resu
         bail!("manifest.json: {what} of {name} is not {digits} lower-case hex digits");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flipped_bit_changes_what_is_installed() {
+        let file = |name: &str| FileEntry {
+            name: name.into(),
+            size: 4096 * 3,
+            sha256: "0a".repeat(32),
+        };
+        let manifest = ImageManifest {
+            schema: SCHEMA,
+            version: "0.1.0".into(),
+            flavor: Flavor::Net,
+            created: "2026-01-01T00:00:00Z".into(),
+            kernel_release: "6.12.0".into(),
+            base: "debian trixie".into(),
+            slot: SlotImage {
+                file: file("slot.img"),
+                verity: Verity {
+                    root_hash: "0b".repeat(32),
+                    salt: "0c".repeat(32),
+                    uuid: uuid::Uuid::from_u128(0xabcd),
+                    hash_offset: 4096,
+                },
+            },
+            boot: BootFiles {
+                kernel: file("vmlinuz"),
+                initrd: file("initrd.img"),
+                shim: file("shimx64.efi"),
+                grub: file("grubx64.efi"),
+                mok_manager: file("mmx64.efi"),
+                bios_boot: file("boot.img"),
+                bios_core: file("core.img"),
+            },
+        };
+        let mut bytes = manifest.render().unwrap();
+        assert_eq!(ImageManifest::parse(&bytes).unwrap(), manifest);
+        // Without its own digest, as by hand.
+        let plain = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(ImageManifest::parse(&plain).unwrap(), manifest);
+        let mut harmless = 0;
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                if let Ok(parsed) = ImageManifest::parse(&bytes) {
+                    // A letter's case in a UUID, or one kind of space for another.
+                    assert_eq!(parsed, manifest, "byte {at}, bit {bit}");
+                    harmless += 1;
+                }
+                bytes[at] ^= 1 << bit;
+            }
+        }
+        assert!(harmless < 50, "{harmless} flips are not seen");
+    }
 }

@@ -1,68 +1,92 @@
-//! An image set in a folder: its manifest and its files as streams that check themselves.
+//! An image set: its manifest and its files as streams that check themselves.
 //!
-//! In: a folder. Out: [`ImageSet`], and [`CheckedReader`]s whose end is an error when the
+//! In: a [`Place`]. Out: [`ImageSet`], and [`CheckedReader`]s whose end is an error when the
 //! bytes were not those of the manifest. Memory use does not depend on sizes.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::{FileEntry, ImageManifest, MANIFEST_NAME};
+use super::source::{HINT, PACKED, Place, Source, Stream, Unpacked, damaged, read_failed};
 use crate::failure::{Failure, Kind};
+use crate::sys::net::begins_as_page;
+use crate::sys::net::remote::Limits;
 
-const HINT: &str = "download or build the image again; on a USB stick, write it again";
+/// The largest manifest that is read.
+const MANIFEST_LIMIT: u64 = 1 << 20;
 
-/// An image set in a folder.
+/// An image set, wherever it is.
 #[derive(Debug, Clone)]
 pub struct ImageSet {
-    dir: PathBuf,
+    source: Arc<dyn Source>,
+    /// Which files are stored packed.
+    packed: BTreeMap<String, bool>,
     /// What the set holds.
     pub manifest: ImageManifest,
 }
 
 impl ImageSet {
-    /// Opens a folder; every file must be there with the right size.
-    pub fn open(dir: &Path) -> anyhow::Result<Self> {
-        let path = dir.join(MANIFEST_NAME);
-        let damaged = |why: String| Failure::error(Kind::ImageDamaged, why, HINT);
-        let bytes = std::fs::read(&path).map_err(|e| {
-            damaged(format!(
-                "{} is not an image: can't read {MANIFEST_NAME}: {e}",
-                dir.display()
-            ))
-        })?;
-        let manifest = ImageManifest::parse(&bytes)
-            .map_err(|e| damaged(format!("{}: {e:#}", path.display())))?;
-        let set = Self {
-            dir: dir.to_owned(),
+    /// Opens a folder, an ISO, or a URL of one of them; see [`ImageSet::open_at`].
+    pub fn open(place: &Path) -> anyhow::Result<Self> {
+        Self::open_at(&Place::of(place), Limits::default())
+    }
+
+    /// Opens an image set; every file must be there, with the right size as far as it is known
+    /// before it is read.
+    pub fn open_at(place: &Place, limits: Limits) -> anyhow::Result<Self> {
+        let source = place.open(limits)?;
+        let manifest = read_manifest(&*source)?;
+        let mut set = Self {
+            source,
+            packed: BTreeMap::new(),
             manifest,
         };
-        for entry in set.manifest.files() {
-            set.reader(entry)?;
+        for entry in set.manifest.clone().files() {
+            let packed = set.find(entry)?;
+            set.packed.insert(entry.name.clone(), packed);
         }
         Ok(set)
     }
 
-    /// A stream over one file that checks size and digest on the way.
-    pub fn reader(&self, entry: &FileEntry) -> anyhow::Result<CheckedReader<File>> {
-        let path = self.dir.join(&entry.name);
-        let damaged = |why: String| Failure::error(Kind::ImageDamaged, why, HINT);
-        let file = File::open(&path).map_err(|e| damaged(format!("{}: {e}", path.display())))?;
-        let size = file
-            .metadata()
-            .with_context(|| format!("reading {}", path.display()))?
-            .len();
-        if size != entry.size {
-            return Err(damaged(format!(
-                "{} has {size} bytes, the manifest says {}",
-                path.display(),
-                entry.size
-            )));
+    /// Where it is, for people.
+    pub fn shown(&self) -> String {
+        self.source.shown()
+    }
+
+    /// Whether a file of the manifest is stored packed.
+    fn find(&self, entry: &FileEntry) -> anyhow::Result<bool> {
+        let name = &entry.name;
+        if let Some(stream) = self.source.open(name)? {
+            check_size(&stream, entry)?;
+            return Ok(false);
         }
-        Ok(CheckedReader::new(file, path.display().to_string(), entry))
+        match self.source.open(&format!("{name}{PACKED}"))? {
+            Some(_) => Ok(true),
+            None => Err(missing(&*self.source, name)),
+        }
+    }
+
+    /// A stream over one file that checks size and digest on the way.
+    pub fn reader(&self, entry: &FileEntry) -> anyhow::Result<CheckedReader<Box<dyn Read + Send>>> {
+        let packed = self.packed.get(&entry.name).copied().unwrap_or_default();
+        let stored = match packed {
+            true => format!("{}{PACKED}", entry.name),
+            false => entry.name.clone(),
+        };
+        let stream = self.source.open(&stored)?;
+        let stream = stream.ok_or_else(|| missing(&*self.source, &stored))?;
+        let reader: Box<dyn Read + Send> = if packed {
+            let unpacked = Unpacked::new(stream.reader, stream.name.clone());
+            Box::new(unpacked.map_err(from_io)?)
+        } else {
+            check_size(&stream, entry)?;
+            stream.reader
+        };
+        Ok(CheckedReader::new(reader, stream.name, entry))
     }
 
     /// All of a small file, checked.
@@ -73,44 +97,106 @@ impl ImageSet {
             .map_err(from_io)?;
         Ok(bytes)
     }
+}
 
-    /// The slot image's file, for looking into it.
-    pub fn slot_file(&self) -> anyhow::Result<File> {
-        let path = self.dir.join(&self.manifest.slot.file.name);
-        File::open(&path).with_context(|| format!("opening {}", path.display()))
+fn read_manifest(source: &dyn Source) -> anyhow::Result<ImageManifest> {
+    let bad = |why: String| Failure::error(Kind::ImageDamaged, why, HINT);
+    let Some(stream) = source.open(MANIFEST_NAME)? else {
+        return Err(bad(format!(
+            "{} is not an image: it has no {MANIFEST_NAME}",
+            source.shown()
+        )));
+    };
+    let name = stream.name;
+    let mut bytes = Vec::new();
+    let mut reader = stream.reader.take(MANIFEST_LIMIT + 1);
+    reader.read_to_end(&mut bytes).map_err(from_io)?;
+    if bytes.len() as u64 > MANIFEST_LIMIT {
+        return Err(bad(format!(
+            "{name} is no manifest: it has more than 1 MiB"
+        )));
+    }
+    if begins_as_page(&bytes, false) {
+        return Err(Failure::error(
+            Kind::ImageDamaged,
+            format!("{name} is a web page (HTML), not a manifest"),
+            "the address of the folder itself; a login or proxy may be in between",
+        ));
+    }
+    ImageManifest::parse(&bytes).map_err(|e| bad(format!("{name}: {e:#}")))
+}
+
+fn missing(source: &dyn Source, name: &str) -> anyhow::Error {
+    Failure::error(
+        Kind::ImageDamaged,
+        format!(
+            "No such file: {name} of {}, which the manifest names, is missing (and {name}{PACKED} too)",
+            source.shown()
+        ),
+        HINT,
+    )
+}
+
+fn check_size(stream: &Stream, entry: &FileEntry) -> anyhow::Result<()> {
+    match stream.size {
+        Some(size) if size != entry.size => Err(Failure::error(
+            Kind::ImageDamaged,
+            format!(
+                "{} has {size} bytes, the manifest says {}",
+                stream.name, entry.size
+            ),
+            HINT,
+        )),
+        _ => Ok(()),
     }
 }
 
-/// Reads a file of an image set. The read that meets the end fails when the size or the
-/// sha256 is not the manifest's.
-pub struct CheckedReader<R> {
-    inner: R,
+/// Compares bytes that come one after the other with what the manifest says of a file.
+pub struct Check {
     name: String,
+    size: u64,
     left: u64,
     expected: String,
     hash: Option<Sha256>,
 }
 
-impl<R: Read> CheckedReader<R> {
-    /// Checks `inner` against `entry`; `name` is for errors.
-    pub fn new(inner: R, name: String, entry: &FileEntry) -> Self {
+impl Check {
+    /// A check against `entry`; `name` is for errors.
+    pub fn new(name: String, entry: &FileEntry) -> Self {
         Self {
-            inner,
             name,
+            size: entry.size,
             left: entry.size,
             expected: entry.sha256.clone(),
             hash: Some(Sha256::new()),
         }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// The next bytes; an error when there are more than the manifest says.
+    pub fn update(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(|| {
+            damaged(format!(
+                "{} is longer than the {} bytes that the manifest says",
+                self.name, self.size
+            ))
+        })?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        Ok(())
+    }
+
+    /// The end of the file.
+    pub fn finish(&mut self) -> io::Result<()> {
         let Some(hash) = self.hash.take() else {
             return Ok(());
         };
         let name = &self.name;
         if self.left > 0 {
+            let at = self.size - self.left;
             return Err(damaged(format!(
-                "{name} ends {} bytes too early",
+                "{name} ends at byte {at}, {} bytes too early",
                 self.left
             )));
         }
@@ -123,38 +209,47 @@ impl<R: Read> CheckedReader<R> {
         }
         Ok(())
     }
+
+    /// What the file is called in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Reads a file of an image set. The read that meets the end fails when the size or the
+/// sha256 is not the manifest's.
+pub struct CheckedReader<R> {
+    inner: R,
+    check: Check,
+}
+
+impl<R: Read> CheckedReader<R> {
+    /// Checks `inner` against `entry`; `name` is for errors.
+    pub fn new(inner: R, name: String, entry: &FileEntry) -> Self {
+        let check = Check::new(name, entry);
+        Self { inner, check }
+    }
+
+    /// The stream and its check, for those who read and check at the same time.
+    pub fn into_parts(self) -> (R, Check) {
+        (self.inner, self.check)
+    }
 }
 
 impl<R: Read> Read for CheckedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer).map_err(|e| match e.kind() {
-            io::ErrorKind::Interrupted => e,
-            _ => damaged(format!("{} can't be read: {e}", self.name)),
-        })?;
-        if count == 0 && !buffer.is_empty() {
-            self.finish()?;
-            return Ok(0);
-        }
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or_else(|| damaged(format!("{} is longer than the manifest says", self.name)))?;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&buffer[..count]);
+        let Check {
+            name, size, left, ..
+        } = &self.check;
+        let read = self.inner.read(buffer);
+        let count = read.map_err(|e| read_failed(name, size - left, e))?;
+        match count {
+            0 if buffer.is_empty() => {}
+            0 => self.check.finish()?,
+            _ => self.check.update(&buffer[..count])?,
         }
         Ok(count)
     }
-}
-
-fn damaged(message: String) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        Failure {
-            kind: Kind::ImageDamaged,
-            message,
-            hint: HINT.into(),
-        },
-    )
 }
 
 /// Brings the [`Failure`] inside an error of reading an image to where [`Failure::of`] finds it.

@@ -37,10 +37,10 @@ use super::manifest::Verity;
 pub const BLOCK: usize = 4096;
 
 /// Size of a digest, in bytes.
-const DIGEST: usize = 32;
+pub(crate) const DIGEST: usize = 32;
 
 /// Digests in a hash block.
-const PER_BLOCK: usize = BLOCK / DIGEST;
+pub(crate) const PER_BLOCK: usize = BLOCK / DIGEST;
 
 /// Offset of the salt in the superblock and its largest length.
 const SALT_OFFSET: usize = 88;
@@ -49,7 +49,7 @@ const SALT_MAX: usize = 256;
 /// Data blocks that a worker reads at once.
 const READ_BLOCKS: usize = 256;
 
-type Hash = [u8; DIGEST];
+pub(crate) type Hash = [u8; DIGEST];
 
 /// What makes two trees over the same data differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,14 +159,14 @@ pub fn verify(image: &mut impl Read, verity: &Verity) -> anyhow::Result<()> {
 
 /// Salted digests: the state after the salt is computed once.
 #[derive(Clone)]
-struct Hasher(Sha256);
+pub(crate) struct Hasher(Sha256);
 
 impl Hasher {
-    fn new(salt: &[u8]) -> Self {
+    pub(crate) fn new(salt: &[u8]) -> Self {
         Self(Sha256::new_with_prefix(salt))
     }
 
-    fn hash(&self, block: &[u8]) -> Hash {
+    pub(crate) fn hash(&self, block: &[u8]) -> Hash {
         self.0.clone().chain_update(block).finalize().into()
     }
 }
@@ -237,7 +237,7 @@ fn build_levels(leaves: Vec<Hash>, hasher: &Hasher) -> (Vec<Vec<Hash>>, Hash) {
     (levels, current[0])
 }
 
-fn superblock(params: &Params, data_blocks: u64) -> [u8; BLOCK] {
+pub(crate) fn superblock(params: &Params, data_blocks: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let mut put =
         |offset: usize, bytes: &[u8]| block[offset..offset + bytes.len()].copy_from_slice(bytes);

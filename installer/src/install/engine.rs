@@ -20,7 +20,9 @@ use anyhow::Context as _;
 
 use super::event::Event;
 use super::plan::Plan;
+use super::readback;
 use super::report::{Entry, Outcome, Report};
+use super::slot::{self, Before, Slot};
 use super::step::{OnFailure, Step};
 use crate::disk::block::Block;
 use crate::disk::ext4::{self, SmallFile};
@@ -29,11 +31,9 @@ use crate::disk::layout::{ALIGN, Role, derive};
 use crate::disk::target::Target;
 use crate::disk::window::Window;
 use crate::failure::Failure;
-use crate::image::set::{ImageSet, from_io};
+use crate::image::set::ImageSet;
 use crate::node::source::CONFIG_NAME;
 
-/// How much is read before it is written.
-const CHUNK: usize = 4 << 20;
 /// Name of the report on the OEM partition.
 pub const REPORT_NAME: &str = "report.json";
 
@@ -77,6 +77,7 @@ pub fn execute(
         blocks: Vec::new(),
         journal: None,
         number: 0,
+        slot_checked: false,
         report: Report {
             installer: env!("CARGO_PKG_VERSION").into(),
             version: manifest.version.clone(),
@@ -128,6 +129,8 @@ struct Run<'a> {
     /// The last record of the install disk's journal, once it was begun.
     journal: Option<(u64, Unfinished)>,
     number: usize,
+    /// The slot was read and is what it should be.
+    slot_checked: bool,
     report: Report,
 }
 
@@ -190,6 +193,7 @@ impl Run<'_> {
                 let start = self.plan.layout()?.of(*role)?.start;
                 self.zero(0, start..start + ALIGN)
             }
+            Step::ReadBack { role, .. } => self.read_back(*role),
             Step::WriteEsp { .. } => self.write_esp(),
             Step::WriteBiosCore => self.write_bios_core(),
             Step::WriteOem => self.write_oem(),
@@ -278,19 +282,39 @@ impl Run<'_> {
         Failure::of_write(error, doing)
     }
 
-    fn write_slot(&mut self, role: Role, _kept: bool) -> anyhow::Result<()> {
-        use std::io::{Read as _, Write as _};
-        let file = &self.inputs.image.manifest.slot.file;
-        let mut reader = self.progress(self.inputs.image.reader(file)?, 0);
-        let mut window = self.window(role)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let count = reader.read(&mut buffer).map_err(from_io)?;
-            if count == 0 {
-                break;
+    fn slot(&self, role: Role) -> anyhow::Result<Slot<'_>> {
+        let before = match self.plan.target()? {
+            Target::File { begun: false, .. } => Before::Zeros,
+            Target::File { .. } | Target::Disk(_) => Before::Anything,
+        };
+        Ok(Slot {
+            block: self.block(0)?,
+            name: self.name(0),
+            range: self.plan.layout()?.of(role)?.range(),
+            before,
+        })
+    }
+
+    fn write_slot(&mut self, role: Role, kept: bool) -> anyhow::Result<()> {
+        let image = &self.inputs.image.manifest.slot;
+        if kept {
+            match readback::read_back(&self.slot(role)?, image, &mut self.pace()) {
+                Ok(_) => {
+                    self.slot_checked = true;
+                    return Ok(());
+                }
+                Err(error) => self.complain(&error.context("it is written again")),
             }
-            let written = window.write_all(&buffer[..count]);
-            written.map_err(|e| self.write_failed(0, 0, e))?;
+            self.note(|unfinished| unfinished.slot_kept = false)?;
+        }
+        let reader = self.inputs.image.reader(&image.file)?;
+        slot::write_slot(&self.slot(role)?, reader, &mut self.pace()).map(drop)
+    }
+
+    fn read_back(&mut self, role: Role) -> anyhow::Result<()> {
+        if !self.slot_checked {
+            let image = &self.inputs.image.manifest.slot;
+            readback::read_back(&self.slot(role)?, image, &mut self.pace())?;
         }
         self.note(|unfinished| unfinished.slot_kept = true)
     }

@@ -206,7 +206,9 @@ fn check_boot_files(manifest: &ImageManifest, layout: &Layout, all: u64) -> anyh
 fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<Vec<Step>> {
     let slot = manifest.slot.file.size;
     let slot_kept = plan.resumed.as_ref().is_some_and(|r| r.slot_kept);
-    let mut steps = vec![Step::CheckImage { bytes: plan.bytes }];
+    let mut steps = vec![Step::CheckImage {
+        bytes: plan.bytes - slot,
+    }];
     let numbered = || plan.disks.iter().enumerate();
     steps.extend(numbered().map(|(disk, _)| Step::OpenTarget { disk }));
     steps.extend(numbered().map(|(disk, planned)| match planned.purpose {
@@ -221,6 +223,10 @@ fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<V
         role: Role::SlotA,
         bytes: slot,
         kept: slot_kept,
+    });
+    steps.push(Step::ReadBack {
+        role: Role::SlotA,
+        bytes: slot,
     });
     for (disk, planned) in numbered() {
         for role in [Role::Var, Role::Data] {

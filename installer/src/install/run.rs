@@ -24,8 +24,10 @@ use crate::disk::ext4;
 use crate::disk::target::Target;
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
+use crate::image::source::Place;
 use crate::live::{self, Reach};
 use crate::sys::console::Printer;
+use crate::sys::net::remote::Limits;
 use crate::sys::{random, wait};
 
 /// Room for file system structures on a file target, beyond the files themselves.
@@ -36,8 +38,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What the command line said.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Folder with the image set; the medium's when `None`.
+    /// Folder, ISO or URL with the image set; the medium's, else that of `install.iso_url`, when
+    /// `None`.
     pub image: Option<PathBuf>,
+    /// How long a bad line to the image's server is put up with.
+    pub limits: Limits,
     /// Stronger than `install.device`.
     pub device: Option<PathBuf>,
     /// Size of a file target, in bytes.
@@ -110,12 +115,9 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         ));
     };
     let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
-    let image = ImageSet::open(
-        options
-            .image
-            .as_deref()
-            .unwrap_or(Path::new(live::MEDIUM_IMAGE)),
-    )?;
+    let iso_url = checked.answers.install.iso_url.as_deref();
+    let place = place_of_image(options.image.as_deref(), iso_url);
+    let image = ImageSet::open_at(&place, options.limits)?;
     if !options.patience.is_zero() {
         // Only to give it time: whatever is wrong with the device, the probe says it best.
         let appeared = || Ok(device.exists().then_some(()));
@@ -148,6 +150,13 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         image,
         sources: sources.iter().map(|s| s.name.to_string()).collect(),
     })
+}
+
+/// Where the image is: where the person says, else on the medium, else where the config says.
+fn place_of_image(given: Option<&Path>, iso_url: Option<&str>) -> Place {
+    let medium = Path::new(live::MEDIUM_IMAGE);
+    let iso_url = iso_url.filter(|url| !url.is_empty() && !medium.exists());
+    Place::of(given.or(iso_url.map(Path::new)).unwrap_or(medium))
 }
 
 /// The disk to install on: the person's, else the config's.

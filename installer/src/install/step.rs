@@ -46,7 +46,7 @@ pub enum Step {
         /// Its size in bytes.
         size: u64,
     },
-    /// Streams the slot image into a slot and reads it back.
+    /// Streams the slot image into a slot.
     WriteSlot {
         /// Which slot.
         role: Role,
@@ -55,6 +55,13 @@ pub enum Step {
         /// It should be there already: it is read first, and only written when it is not.
         #[serde(default)]
         kept: bool,
+    },
+    /// Reads a slot back from the disk and checks it against its hash tree.
+    ReadBack {
+        /// Which slot.
+        role: Role,
+        /// Bytes to read.
+        bytes: u64,
     },
     /// Makes a slot empty.
     ClearSlot {
@@ -95,6 +102,7 @@ impl Step {
         match self {
             Self::CheckImage { bytes }
             | Self::WriteSlot { bytes, .. }
+            | Self::ReadBack { bytes, .. }
             | Self::WriteEsp { bytes } => *bytes,
             _ => 0,
         }
@@ -124,7 +132,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CheckImage { .. } => f.write_str("check the boot files of the image"),
+            Self::CheckImage { bytes } => write!(f, "check the boot files ({})", show(*bytes)),
             Self::OpenTarget { disk: 0 } => f.write_str("open the target and lock it"),
             Self::OpenTarget { .. } => f.write_str("open a further disk and lock it"),
             Self::ClearDisk {
@@ -149,6 +157,10 @@ impl fmt::Display for Step {
             Self::WriteSlot { role, bytes, .. } => {
                 let (name, size) = (role.name(), show(*bytes));
                 write!(f, "keep the system that is in {name} ({size})")
+            }
+            Self::ReadBack { role, bytes } => {
+                let (name, size) = (role.name(), show(*bytes));
+                write!(f, "read {name} back and check it ({size})")
             }
             Self::ClearSlot { role } => write!(f, "leave {} empty", role.name()),
             Self::WriteEsp { bytes } => {

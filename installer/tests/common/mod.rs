@@ -3,6 +3,8 @@
 // A test may panic; clippy knows this of #[test] functions only.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod bad_server;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -101,8 +103,7 @@ impl Place {
     }
 
     pub fn write_manifest(&self, manifest: &ImageManifest) {
-        let bytes = serde_json::to_vec(manifest).unwrap();
-        fs::write(self.image().join(MANIFEST_NAME), bytes).unwrap();
+        fs::write(self.image().join(MANIFEST_NAME), manifest.render().unwrap()).unwrap();
     }
 
     /// `harrow install` with the config and image of this place.

@@ -122,8 +122,9 @@ pub struct InstallAnswers {
     /// Console of the node; those of the installer when absent.
     #[schemars(extend("x-form" = "console"), example = &"ttyS1,115200n8")]
     pub tty: Option<String>,
-    /// URL of an ISO with the image, when it is not on the medium.
-    #[schemars(extend("x-form" = "url-template", "x-not-yet" = true))]
+    /// URL of an ISO with the image, or of a folder with one (ending with `/`), when it is not on
+    /// the medium. An ISO is read in parts, so its server has to know range requests.
+    #[schemars(extend("x-form" = "url-template"))]
     pub iso_url: Option<String>,
     /// Where artifacts of the cluster come from instead of the internet, for flavor `net`.
     #[schemars(extend("x-form" = "url", "x-not-yet" = true), example = &"https://mirror.example.org/harrow")]

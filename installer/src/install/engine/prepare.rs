@@ -116,7 +116,9 @@ impl Run<'_> {
         }
         self.sync(disk)?;
         let block = self.block(disk)?;
-        block.forget();
+        block
+            .forget(0..self.size(disk)?)
+            .map_err(|e| self.read_failed(disk, 0, e))?;
         for at in &places {
             let mut found = [0; STAMP];
             read_exact(block, &mut found, *at).map_err(|e| self.read_failed(disk, *at, e))?;

@@ -11,6 +11,27 @@ use crate::install::event::Event;
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 
 impl<'a> Run<'a> {
+    /// Tells how far the running step is, now and then.
+    pub(super) fn pace(&self) -> impl FnMut(u64) + use<'a> {
+        let step = self.plan.steps.get(self.number - 1);
+        let total = step.map_or(0, |step| step.bytes());
+        let (number, of, events) = (self.number, self.plan.steps.len(), self.events);
+        let mut last = Instant::now();
+        move |done| {
+            if last.elapsed() < PROGRESS_PAUSE {
+                return;
+            }
+            last = Instant::now();
+            let event = Event::Progress {
+                number,
+                of,
+                done,
+                total,
+            };
+            events.send(event).ok();
+        }
+    }
+
     /// Tells of what `inner` gives as progress of the running step, of which `before` is done.
     pub(super) fn progress<R: Read>(&self, inner: R, before: u64) -> Told<'a, R> {
         let step = self.plan.steps.get(self.number - 1);

@@ -1,10 +1,11 @@
-//! HTTP: fetching a small file, patiently.
+//! HTTP: fetching a small file, patiently, and reading a large one in parts ([`remote`]).
 //!
 //! In: a [`Fetch`]: URL, headers, a CA, limits of time and size. Out: the bytes, or an error
 //! that says what the server or the network said last. TLS is rustls with the Mozilla roots, and
 //! the given CA beside them. Errors and logs never show a header's value, nor user, password or
 //! query of a URL.
 
+pub mod remote;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -138,15 +139,17 @@ impl Fetch {
 
 /// Whether an answer is HTML. Servers that call YAML `text/html` exist, so the body decides.
 fn is_page(answer: &Answer) -> bool {
-    let bytes = answer
-        .bytes
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(&answer.bytes);
+    let named = answer.content_type.contains("html");
+    begins_as_page(&answer.bytes, named)
+}
+
+/// Whether the beginning of a file is that of a web page; `named` is whether its server says so.
+pub fn begins_as_page(bytes: &[u8], named: bool) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let start = bytes.trim_ascii_start();
     let start = start[..start.len().min(16)].to_ascii_lowercase();
     let page = ["<!doctype", "<html", "<head", "<body", "<?xml", "<!--"];
-    let named = answer.content_type.contains("html") && start.starts_with(b"<");
-    named || page.iter().any(|tag| start.starts_with(tag.as_bytes()))
+    (named && start.starts_with(b"<")) || page.iter().any(|tag| start.starts_with(tag.as_bytes()))
 }
 
 /// Fetches `url` without headers; see [`Fetch::run`].

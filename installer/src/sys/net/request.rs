@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Timeout};
 
 use super::{Answer, Fetch, wrong_input};
 use crate::config::formats::{self, HttpUrl, http_url, masked_url};
@@ -25,6 +25,15 @@ pub(super) enum Attempt {
     Final(anyhow::Error),
     /// With an error that may go away, perhaps after a time that the server said.
     Again(anyhow::Error, Option<Duration>),
+}
+
+/// How long a server may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Time {
+    /// For redirects, head and body together.
+    Until(Instant),
+    /// For each sign of life.
+    Stall(Duration),
 }
 
 /// A request that can be made.
@@ -52,34 +61,53 @@ impl<'a> Request<'a> {
 
     /// One attempt, of at most `time`.
     pub(super) fn attempt(&self, time: Duration) -> Attempt {
-        let end = Instant::now() + time;
-        let mut here = (self.fetch.url.clone(), self.url.clone());
-        for _ in 0..=REDIRECTS {
-            let mut response = match self.send(&here.0, &here.1, end) {
-                Ok(response) => response,
-                Err(attempt) => return attempt,
-            };
-            let status = response.status();
-            if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-                here = match next(&here, &response) {
-                    Ok(next) => next,
-                    Err(error) => return Attempt::Final(error),
-                };
-            } else if status.is_success() {
-                return self.read(&mut response);
-            } else {
-                return refusal(&response);
-            }
+        match self.answer(Time::Until(Instant::now() + time), &[]) {
+            Ok(mut response) if response.status().is_success() => self.read(&mut response),
+            Ok(response) => refusal(&response),
+            Err(attempt) => attempt,
         }
-        Attempt::Final(anyhow!("more than {REDIRECTS} redirects"))
     }
 
-    fn send(&self, text: &str, url: &HttpUrl, end: Instant) -> Result<Response<Body>, Attempt> {
+    /// The answer after all redirects, with its body still to be read. `more` are headers.
+    pub(super) fn answer(
+        &self,
+        time: Time,
+        more: &[(&str, String)],
+    ) -> Result<Response<Body>, Attempt> {
+        let mut here = (self.fetch.url.clone(), self.url.clone());
+        for _ in 0..=REDIRECTS {
+            let response = self.send(&here.0, &here.1, time, more)?;
+            let status = response.status();
+            if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+                return Ok(response);
+            }
+            here = next(&here, &response).map_err(Attempt::Final)?;
+        }
+        Err(Attempt::Final(anyhow!("more than {REDIRECTS} redirects")))
+    }
+
+    fn send(
+        &self,
+        text: &str,
+        url: &HttpUrl,
+        time: Time,
+        more: &[(&str, String)],
+    ) -> Result<Response<Body>, Attempt> {
         let mut last = None;
         for roots in &self.roots {
-            let left = end.saturating_duration_since(Instant::now());
-            let config = Agent::config_builder()
-                .timeout_global(Some(left.max(Duration::from_millis(1))))
+            let config = match time {
+                Time::Until(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    Agent::config_builder().timeout_global(Some(left.max(Duration::from_millis(1))))
+                }
+                Time::Stall(limit) => Agent::config_builder()
+                    .timeout_resolve(Some(limit))
+                    .timeout_connect(Some(limit))
+                    .timeout_send_request(Some(limit))
+                    .timeout_recv_response(Some(limit))
+                    .timeout_per_read(Some(limit)),
+            };
+            let config = config
                 .max_redirects(0)
                 .http_status_as_error(false)
                 .accept_encoding("identity")
@@ -91,6 +119,9 @@ impl<'a> Request<'a> {
                 for (name, value) in &self.fetch.headers {
                     request = request.header(name, value.expose());
                 }
+            }
+            for (name, value) in more {
+                request = request.header(*name, value);
             }
             match request.call() {
                 Ok(response) => return Ok(response),
@@ -189,7 +220,7 @@ fn join(base: &str, reference: &str) -> String {
 }
 
 /// An answer that is neither success nor redirect.
-fn refusal(response: &Response<Body>) -> Attempt {
+pub(super) fn refusal(response: &Response<Body>) -> Attempt {
     let status = response.status();
     let error = anyhow!("the server answers {status}");
     let header = response.headers().get(RETRY_AFTER);
@@ -218,6 +249,7 @@ fn reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::BadUri(_) => "the URL can't be used".to_owned(),
         ureq::Error::HostNotFound => "the host's name is not known".to_owned(),
+        ureq::Error::Timeout(Timeout::PerRead) => "the server has stalled".to_owned(),
         ureq::Error::Timeout(_) => "no complete answer in time".to_owned(),
         other => other.to_string(),
     }
