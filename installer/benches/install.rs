@@ -113,7 +113,7 @@ fn milliseconds(report: &Report, of: impl Fn(&Step) -> bool) -> f64 {
     entries.filter_map(|e| e.milliseconds).sum::<u64>() as f64
 }
 
-/// The real program; how long its plan took, by its own report, and the report.
+/// The real program, from its start to its end: its report, and how many seconds it took.
 fn install(
     place: &Path,
     image: &Path,
