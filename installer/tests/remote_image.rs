@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::Place;
-use common::server::{Answer, Request, Server};
+use common::bad_server::{Answer, Request, Server};
 use harrow::failure::{Failure, Kind};
 use harrow::image::set::{ImageSet, from_io};
 use harrow::image::source;

@@ -3,7 +3,7 @@
 // A test may panic; clippy knows this of #[test] functions only.
 #![allow(clippy::unwrap_used, dead_code)]
 
-pub mod server;
+pub mod bad_server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
