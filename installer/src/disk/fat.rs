@@ -7,6 +7,7 @@ use std::io::{Read, Seek, Write};
 
 use anyhow::Context as _;
 
+use super::cache::Cache;
 use super::fat_dots;
 use super::window::Window;
 use crate::failure::Failure;
@@ -17,14 +18,14 @@ const CLUSTER: u32 = 8192;
 
 /// A FAT file system that is being filled.
 pub struct Fat<'a> {
-    disk: Window<'a>,
-    fs: fatfs::FileSystem<Window<'a>>,
+    disk: Cache<'a>,
+    fs: fatfs::FileSystem<Cache<'a>>,
 }
 
 impl<'a> Fat<'a> {
     /// Formats `disk` as FAT32 of `size` bytes and opens it. `label` has at most 11 characters.
     pub fn format(
-        mut disk: Window<'a>,
+        disk: Window<'a>,
         size: u64,
         sector_size: u32,
         label: &str,
@@ -42,13 +43,19 @@ impl<'a> Fat<'a> {
             .total_sectors(sectors)
             .volume_label(name)
             .volume_id(id);
-        fatfs::format_volume(&mut disk, options).context("formatting as FAT32")?;
+        let mut disk = Cache::new(disk).context("opening the ESP")?;
+        fatfs::format_volume(&mut disk, options)
+            .map_err(|e| Failure::of_write(e, "formatting the ESP as FAT32"))?;
         disk.rewind().context("rewinding the FAT file system")?;
-        Self::open(disk)
+        Self::open_cached(disk)
     }
 
     /// Opens what is there.
     pub fn open(disk: Window<'a>) -> anyhow::Result<Self> {
+        Self::open_cached(Cache::new(disk).context("opening the FAT file system")?)
+    }
+
+    fn open_cached(disk: Cache<'a>) -> anyhow::Result<Self> {
         let fs = fatfs::FileSystem::new(disk.clone(), fatfs::FsOptions::new())
             .context("opening the FAT file system")?;
         Ok(Self { disk, fs })
@@ -65,12 +72,13 @@ impl<'a> Fat<'a> {
     /// Writes one file, making its folders; `path` is relative, with `/`.
     pub fn write(&self, path: &str, content: &mut dyn Read) -> anyhow::Result<()> {
         let context = || format!("writing {path} onto the FAT file system");
+        let failed = |e| Failure::of_write(e, context());
         let root = self.fs.root_dir();
         for (end, _) in path.match_indices('/') {
-            root.create_dir(&path[..end]).with_context(context)?;
+            root.create_dir(&path[..end]).map_err(failed)?;
         }
-        let mut file = root.create_file(path).with_context(context)?;
-        file.truncate().with_context(context)?;
+        let mut file = root.create_file(path).map_err(failed)?;
+        file.truncate().map_err(failed)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
             // Whatever happens here is the medium's or the disk's, and says so itself.
@@ -79,7 +87,7 @@ impl<'a> Fat<'a> {
                 .map_err(from_io)
                 .with_context(context)?;
             if count == 0 {
-                return file.flush().with_context(context);
+                return file.flush().map_err(failed);
             }
             file.write_all(&buffer[..count])
                 .map_err(|e| Failure::of_write(e, "writing to the disk"))
@@ -103,8 +111,13 @@ impl<'a> Fat<'a> {
 
     /// Writes what is pending and closes the file system. Needed after writing only.
     pub fn close(mut self) -> anyhow::Result<()> {
-        self.fs.unmount().context("closing the FAT file system")?;
-        fat_dots::mend(&mut self.disk)
+        self.fs
+            .unmount()
+            .map_err(|e| Failure::of_write(e, "closing the FAT file system"))?;
+        fat_dots::mend(&mut self.disk)?;
+        self.disk
+            .write_out()
+            .map_err(|e| Failure::of_write(e, "writing the FAT file system"))
     }
 }
 

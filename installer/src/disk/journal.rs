@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::block::Block;
 use super::layout::{Layout, journal_start};
+use crate::failure::Failure;
 
 const MAGIC: &[u8; 16] = b"HARROW-JOURNAL-1";
 const HEAD: usize = 60;
@@ -65,9 +66,9 @@ pub fn write(disk: &dyn Block, number: u64, unfinished: &Unfinished) -> anyhow::
     record.resize(record.len().next_multiple_of(4096), 0);
     let place = if number.is_multiple_of(2) { 0 } else { RECORD };
     let at = unfinished.layout.journal_start() + place as u64;
-    disk.write_bytes(&record, at)?;
-    disk.sync()?;
-    Ok(())
+    disk.write_bytes(&record, at)
+        .and_then(|()| disk.sync())
+        .map_err(|e| Failure::of_write(e, format!("writing the journal at byte {at}")))
 }
 
 /// Reads the journal of a disk of this size: its newest whole record, with its number.

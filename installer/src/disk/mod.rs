@@ -5,6 +5,7 @@
 
 pub mod bios;
 pub mod block;
+pub mod cache;
 pub mod ext4;
 pub mod fat;
 pub mod fat_dots;

@@ -103,14 +103,27 @@ impl Run<'_> {
         self.sync(disk)
     }
 
-    /// Writes a stamp to the start of each partition and reads all of them back: a disk that lies
-    /// about its size, or drops writes, is found out before anybody relies on it.
+    /// Writes stamps and reads all of them back: a disk that lies about its size, or drops writes,
+    /// is found out before anybody relies on it. They go to both ends of each partition, and to
+    /// places that are the same one on a disk that begins anew after some power of two.
     fn prove(&self, disk: usize, slot_kept: bool) -> anyhow::Result<()> {
-        let partitions = self.plan.layout_of(disk)?.partitions.iter();
-        let partitions = partitions.filter(|p| !(slot_kept && p.role == Role::SlotA));
-        let places: Vec<u64> = partitions
-            .flat_map(|p| [p.start, p.start + p.size - STAMP as u64])
-            .collect();
+        let layout = self.plan.layout_of(disk)?;
+        let stamp = STAMP as u64;
+        let ends = layout.partitions.iter().flat_map(|p| {
+            let end = p.start + p.size;
+            [p.start, end - stamp]
+        });
+        let powers = (21..63).map(|power| ALIGN + (1 << power));
+        let end = layout.journal_start();
+        let powers = powers.take_while(|at| at + stamp <= end);
+        let kept = match slot_kept {
+            true => layout.of(Role::SlotA)?.range(),
+            false => 0..0,
+        };
+        let mut places: Vec<u64> = ends.chain([ALIGN]).chain(powers).collect();
+        places.retain(|at| *at >= kept.end || at + stamp <= kept.start);
+        places.sort_unstable();
+        places.dedup();
         for at in &places {
             self.write_at(disk, &self.stamp(*at), *at)?;
         }

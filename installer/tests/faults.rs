@@ -1,0 +1,420 @@
+//! Installs that are cut off: after every single write, in the middle of one, by a disk that fails
+//! or lies. Afterwards the disk either does not boot, or is complete; and a second run completes.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::Place;
+use harrow::config::check_sources;
+use harrow::disk::block::Block;
+use harrow::disk::fat::Fat;
+use harrow::disk::journal;
+use harrow::disk::layout::Role;
+use harrow::disk::target::Target;
+use harrow::disk::window::Window;
+use harrow::failure::{Failure, Kind};
+use harrow::image::set::ImageSet;
+use harrow::install::engine::{Inputs, execute};
+use harrow::install::plan::{Plan, PlanInputs, plan_install};
+use harrow::install::report::Report;
+use harrow::install::run::{Options, prepare, read_config};
+use harrow::sys::cmd::Cmd;
+use uuid::Uuid;
+
+const SIZE: u64 = 64 << 30;
+
+/// What happens to the writes of an install.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// None.
+    Never,
+    /// All after this many are lost, and so is the machine.
+    CutAfter(usize),
+    /// The same, but half of the last one was made.
+    TornAfter(usize),
+    /// Writes and reads over this byte fail.
+    BadAt(u64),
+    /// The disk has less than it says, and what lies beyond lands at its beginning.
+    WrapsAt(u64),
+    /// The disk has less than it says, and what lies beyond is dropped.
+    DropsFrom(u64),
+    /// There is no room for more than this many bytes.
+    FullAfter(usize),
+}
+
+/// A file that fails.
+#[derive(Debug)]
+struct Faulty {
+    file: File,
+    fault: Fault,
+    /// Writes and bytes so far.
+    writes: Arc<AtomicUsize>,
+    bytes: AtomicUsize,
+    dead: Mutex<bool>,
+}
+
+impl Faulty {
+    /// How a write over `range` goes: whole, half, or not at all.
+    fn admit(&self, range: &Range<u64>) -> io::Result<Verdict> {
+        let mut dead = self.dead.lock().unwrap();
+        if *dead {
+            return Err(io::Error::other("the machine is off"));
+        }
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        let length = usize::try_from(range.end - range.start).unwrap();
+        let bytes = self.bytes.fetch_add(length, Ordering::SeqCst) + length;
+        match self.fault {
+            Fault::CutAfter(count) if number > count => {
+                *dead = true;
+                Err(io::Error::other("the machine is off"))
+            }
+            Fault::TornAfter(count) if number == count => {
+                *dead = true;
+                Ok(Verdict::Half)
+            }
+            Fault::BadAt(place) if range.contains(&place) => Err(io::Error::from_raw_os_error(5)),
+            Fault::FullAfter(limit) if bytes > limit => Err(io::Error::from_raw_os_error(28)),
+            Fault::DropsFrom(end) if range.end > end => Ok(Verdict::Dropped),
+            Fault::WrapsAt(end) if range.end > end => Ok(Verdict::Elsewhere(end)),
+            _ => Ok(Verdict::Whole),
+        }
+    }
+}
+
+enum Verdict {
+    Whole,
+    Half,
+    Dropped,
+    Elsewhere(u64),
+}
+
+impl Block for Faulty {
+    fn read_bytes(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        if *self.dead.lock().unwrap() {
+            return Err(io::Error::other("the machine is off"));
+        }
+        match self.fault {
+            Fault::BadAt(place) if (at..at + buffer.len() as u64).contains(&place) => {
+                Err(io::Error::from_raw_os_error(5))
+            }
+            Fault::WrapsAt(end) if at >= end => self.file.read_bytes(buffer, at % end),
+            _ => self.file.read_bytes(buffer, at),
+        }
+    }
+
+    fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        match self.admit(&(at..at + bytes.len() as u64))? {
+            Verdict::Whole => self.file.write_bytes(bytes, at),
+            Verdict::Half => {
+                self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
+                Err(io::Error::other("the machine is off"))
+            }
+            Verdict::Dropped => Ok(()),
+            Verdict::Elsewhere(end) => self.file.write_bytes(bytes, at % end),
+        }
+    }
+
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        match self.admit(&range)? {
+            Verdict::Whole => self.file.zero(range),
+            Verdict::Half => {
+                let middle = range.start.midpoint(range.end);
+                self.file.zero(range.start..middle)?;
+                Err(io::Error::other("the machine is off"))
+            }
+            Verdict::Dropped | Verdict::Elsewhere(_) => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match *self.dead.lock().unwrap() {
+            true => Err(io::Error::other("the machine is off")),
+            false => Ok(()),
+        }
+    }
+
+    /// What a program writes is one write: half of it is what it left in the first half.
+    fn lend(
+        &self,
+        range: Range<u64>,
+        run: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        // Programs write little of what is theirs.
+        let verdict = self.admit(&(range.start..range.start))?;
+        self.file.lend(range.clone(), run)?;
+        if matches!(verdict, Verdict::Half) {
+            self.file.zero(range.start.midpoint(range.end)..range.end)?;
+            anyhow::bail!("the machine is off");
+        }
+        Ok(())
+    }
+}
+
+/// An install on a disk with a fault.
+struct Attempt {
+    result: anyhow::Result<()>,
+    report: Report,
+    writes: usize,
+}
+
+/// The plan for what is at the place's disk now, as a second run makes it.
+fn plan_for(place: &Place) -> Plan {
+    let options = Options {
+        image: Some(place.image()),
+        device: Some(place.disk()),
+        size: Some(SIZE),
+        ..Options::default()
+    };
+    if !place.disk().exists() {
+        let config = read_config(&place.config()).unwrap();
+        return prepare(&[config], &options).unwrap().plan;
+    }
+    // A disk is there whatever it holds; a file without journal would be refused by `prepare`.
+    let checked = check_sources(&[read_config(&place.config()).unwrap()]);
+    let target = Target::File {
+        path: place.disk(),
+        size: SIZE,
+        begun: true,
+    };
+    let inputs = PlanInputs {
+        unfinished: target.unfinished(),
+        target,
+        data: None,
+        wipe: Vec::new(),
+        manifest: &place.manifest(),
+        consoles: &["tty0".into()],
+        install_id: Uuid::new_v4(),
+    };
+    plan_install(&checked.config.unwrap(), inputs).unwrap()
+}
+
+fn attempt(place: &Place, fault: Fault) -> Attempt {
+    let plan = plan_for(place);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&writes);
+    let open = move |target: &Target| -> anyhow::Result<Box<dyn Block>> {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(target.path())?;
+        file.set_len(target.size())?;
+        Ok(Box::new(Faulty {
+            file,
+            fault,
+            writes: Arc::clone(&counted),
+            bytes: AtomicUsize::new(0),
+            dead: Mutex::new(false),
+        }))
+    };
+    let inputs = Inputs {
+        origins: &BTreeMap::new(),
+        image: &ImageSet::open(&place.image()).unwrap(),
+        config: b"os: {}".to_vec(),
+        half_made: &AtomicBool::new(false),
+        open: &open,
+        keep: &|_| (),
+    };
+    let (report, result) = execute(&plan, &inputs, &std::sync::mpsc::channel().0);
+    Attempt {
+        result,
+        report,
+        writes: writes.load(Ordering::SeqCst),
+    }
+}
+
+/// Whether firmware would find something to boot: an MBR is the least that it needs.
+fn boots(place: &Place) -> bool {
+    let mut sector = [0; 512];
+    let disk = File::open(place.disk()).unwrap();
+    disk.read_exact_at(&mut sector, 0).unwrap();
+    sector[510..] == [0x55, 0xaa]
+}
+
+/// Judged by programs that are not ours.
+fn assert_complete(place: &Place, plan: &Plan, when: &str) {
+    let said = Cmd::new("sgdisk").arg("-v").arg(place.disk());
+    let said = said.run().unwrap().text();
+    assert!(said.contains("No problems found"), "{when}: {said}");
+    let layout = plan.layout().unwrap();
+    for role in [Role::Oem, Role::Var, Role::Data] {
+        let at = layout.of(role).unwrap().start;
+        let name = format!("{}?offset={at}", place.disk().display());
+        let checked = Cmd::new("e2fsck").args(["-fn", &name]).run();
+        checked.unwrap_or_else(|e| panic!("{when}: {e:#}"));
+    }
+    let image = fs::read(place.image().join("slot.img")).unwrap();
+    let mut slot = vec![0; image.len()];
+    let disk = File::open(place.disk()).unwrap();
+    let start = layout.of(Role::SlotA).unwrap().start;
+    disk.read_exact_at(&mut slot, start).unwrap();
+    assert!(slot == image, "{when}: slot A is not the image");
+    let fat = Fat::open(Window::new(
+        &disk,
+        layout.of(Role::Esp).unwrap().start,
+        1 << 30,
+    ))
+    .unwrap();
+    for (path, name) in [
+        ("EFI/harrow/a/initrd.img", "initrd.img"),
+        ("EFI/BOOT/BOOTX64.EFI", "shimx64.efi"),
+    ] {
+        let found = fat.read(path, 1 << 20).unwrap();
+        let wanted = fs::read(place.image().join(name)).unwrap();
+        assert!(found.as_ref() == Some(&wanted), "{when}: {path}");
+    }
+}
+
+/// Cuts an install off with each of `faults`, and finishes it.
+fn cut_off(fault: impl Fn(usize) -> Fault) {
+    let place = Place::new();
+    let whole = attempt(&place, Fault::Never);
+    whole.result.unwrap();
+    assert!(whole.writes > 20, "{}", whole.writes);
+    let (mut begun, mut kept) = (0, 0);
+    for count in 1..=whole.writes {
+        fs::remove_file(place.disk()).unwrap();
+        let when = format!("{:?} of {}", fault(count), whole.writes);
+        let first = attempt(&place, fault(count));
+        if boots(&place) {
+            assert_complete(&place, &first.report.plan, &when);
+        } else {
+            assert!(first.result.is_err(), "{when}: it thinks that it is done");
+        }
+        let second = attempt(&place, Fault::Never);
+        second.result.unwrap_or_else(|e| panic!("{when}: {e:#}"));
+        assert_complete(&place, &second.report.plan, &when);
+        begun += usize::from(second.report.plan.resumed.is_some());
+        kept += usize::from(second.report.plan.resumed.is_some_and(|r| r.slot_kept));
+        let disk = File::open(place.disk()).unwrap();
+        assert_eq!(journal::read(&disk, SIZE).unwrap(), None, "{when}");
+    }
+    // Not only the ends of it: most cuts are recognised, and the slot of many is kept.
+    assert!(begun > whole.writes / 2, "{begun} of {}", whole.writes);
+    assert!(kept > 5 && kept < begun, "{kept} of {begun}");
+}
+
+#[test]
+fn cut_off_after_each_write() {
+    cut_off(Fault::CutAfter);
+}
+
+#[test]
+fn cut_off_in_the_middle_of_each_write() {
+    cut_off(Fault::TornAfter);
+}
+
+#[test]
+fn a_slot_that_does_not_read_back_is_written_again() {
+    let place = Place::new();
+    let whole = attempt(&place, Fault::Never).writes;
+    fs::remove_file(place.disk()).unwrap();
+    attempt(&place, Fault::CutAfter(whole - 4))
+        .result
+        .unwrap_err();
+    let plan = plan_for(&place);
+    assert!(plan.resumed.as_ref().unwrap().slot_kept);
+    assert!(
+        plan.to_string().contains("is kept when it reads back well"),
+        "{plan}"
+    );
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(place.disk())
+        .unwrap();
+    let at = plan.layout().unwrap().of(Role::SlotA).unwrap().start + 5000;
+    disk.write_all_at(b"rot", at).unwrap();
+    let second = attempt(&place, Fault::Never);
+    second.result.unwrap();
+    assert_complete(&place, &second.report.plan, "rotten slot");
+    let complaint = second.report.journal.iter().find_map(|e| e.failed.clone());
+    assert!(complaint.unwrap().contains("written again"));
+}
+
+#[test]
+fn another_image_or_layout_starts_over() {
+    let place = Place::new();
+    let whole = attempt(&place, Fault::Never).writes;
+    fs::remove_file(place.disk()).unwrap();
+    attempt(&place, Fault::CutAfter(whole - 4))
+        .result
+        .unwrap_err();
+    let resumed = |place: &Place| plan_for(place).resumed.is_some();
+    assert!(resumed(&place));
+    fs::write(place.config(), common::CONFIG.replace("20Gi", "21Gi")).unwrap();
+    assert!(!resumed(&place));
+    fs::write(place.config(), common::CONFIG).unwrap();
+    place.make_image(4 << 20);
+    assert!(!resumed(&place));
+    let second = attempt(&place, Fault::Never);
+    second.result.unwrap();
+    assert_complete(&place, &second.report.plan, "another image");
+}
+
+/// The error of an install on a disk with a fault; it must name the disk.
+fn refusal(mut fault: impl FnMut(&Plan) -> Fault) -> (Kind, String) {
+    let place = Place::new();
+    let fault = fault(&plan_for(&place));
+    let error = attempt(&place, fault).result.unwrap_err();
+    assert!(!boots(&place), "{fault:?}");
+    let text = format!("{error:#}");
+    let disk = place.disk().display().to_string();
+    assert!(text.contains(&disk), "{fault:?}: {text}");
+    (Failure::of(&error).unwrap().kind, text)
+}
+
+#[test]
+fn bad_places_are_named() {
+    for (role, inside) in [
+        (Role::BiosBoot, 0),
+        (Role::SlotA, (1 << 20) + 77),
+        (Role::SlotB, 0),
+        (Role::Data, 100),
+    ] {
+        let mut place = 0;
+        let (kind, text) = refusal(|plan| {
+            place = plan.layout().unwrap().of(role).unwrap().start + inside;
+            Fault::BadAt(place)
+        });
+        assert_eq!(kind, Kind::DeviceFailed, "{text}");
+        let named: Vec<u64> = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse().ok())
+            .collect();
+        let near = |n: &u64| (n.saturating_sub(2 << 20)..n + (2 << 20)).contains(&place);
+        assert!(named.iter().any(near), "{place} is not named: {text}");
+    }
+    for place in [0, 510, SIZE - 1, SIZE - 4096] {
+        let (kind, text) = refusal(|_| Fault::BadAt(place));
+        assert_eq!(kind, Kind::DeviceFailed, "{place}: {text}");
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_its_size_is_found_out() {
+    for fault in [
+        Fault::DropsFrom(40 << 30),
+        Fault::DropsFrom(5 << 30),
+        Fault::WrapsAt(32 << 30),
+        Fault::WrapsAt(2 << 30),
+    ] {
+        let (kind, text) = refusal(|_| fault);
+        assert_eq!(kind, Kind::DeviceFailed, "{fault:?}: {text}");
+    }
+}
+
+#[test]
+fn a_thin_disk_that_is_full_says_so() {
+    for limit in [1 << 20, 3 << 20, 5 << 20] {
+        let (kind, text) = refusal(|_| Fault::FullAfter(limit));
+        assert_eq!(kind, Kind::NoSpace, "{text}");
+    }
+}
