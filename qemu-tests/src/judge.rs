@@ -25,8 +25,8 @@ const NAMES: [&str; 7] = [
 /// The partitions that hold ext4.
 const EXT4: [&str; 3] = ["harrow-oem", "harrow-var", "harrow-data"];
 
-/// Judges `disk`, on whose slot A the image of `manifest` was installed.
-pub fn judge_disk(disk: &Path, manifest: &ImageManifest) -> anyhow::Result<()> {
+/// Judges `disk` with sectors of this size, on whose slot A the image of `manifest` was installed.
+pub fn judge_disk(disk: &Path, sector_size: u32, manifest: &ImageManifest) -> anyhow::Result<()> {
     let partitions = read_partitions(disk)?;
     let names: Vec<&str> = partitions.iter().map(|found| found.name.as_str()).collect();
     if names != NAMES {
@@ -44,7 +44,7 @@ pub fn judge_disk(disk: &Path, manifest: &ImageManifest) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir_in(disk.parent().unwrap_or(Path::new(".")))
         .context("making a folder for copies of partitions")?;
     let mut objections = vec![
-        judge_table(disk),
+        judge_table(disk, sector_size),
         judge_esp(disk, find("harrow-esp")?, scratch.path()),
     ];
     for name in EXT4 {
@@ -66,7 +66,17 @@ pub fn judge_disk(disk: &Path, manifest: &ImageManifest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn judge_table(disk: &Path) -> anyhow::Result<()> {
+fn judge_table(disk: &Path, sector_size: u32) -> anyhow::Result<()> {
+    if sector_size != 512 {
+        // sgdisk takes a file for a disk with sectors of 512 bytes, fdisk can be told.
+        let size = sector_size.to_string();
+        let output = tool("fdisk").args(["-b", &size, "-l"]).arg(disk).run()?;
+        let all = NAMES.len() == output.text().lines().filter(|l| l.starts_with('/')).count();
+        if !all || !output.stderr.trim().is_empty() {
+            bail!("fdisk -l: {}{}", output.text(), output.stderr);
+        }
+        return Ok(());
+    }
     let said = tool("sgdisk").arg("-v").arg(disk).run()?.text();
     // Its exit status is 0 also when it found problems.
     if !said.contains("No problems found") {

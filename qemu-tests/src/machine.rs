@@ -51,6 +51,18 @@ pub enum DriveKind {
         /// Size of a logical block: 512 or 4096.
         block_size: u32,
     },
+    /// An NVMe disk.
+    Nvme {
+        /// Serial number, at most 20 characters.
+        serial: String,
+        /// Size of a logical block: 512 or 4096.
+        block_size: u32,
+    },
+    /// A SCSI disk.
+    Scsi {
+        /// Serial number, at most 20 characters.
+        serial: String,
+    },
 }
 
 impl Drive {
@@ -82,14 +94,30 @@ impl Drive {
         }
     }
 
+    /// An NVMe disk.
+    pub fn nvme(file: &Path, serial: &str, block_size: u32) -> Self {
+        let serial = serial.to_owned();
+        Self {
+            file: file.to_owned(),
+            kind: DriveKind::Nvme { serial, block_size },
+        }
+    }
+
+    /// A SCSI disk.
+    pub fn scsi(file: &Path, serial: &str) -> Self {
+        let serial = serial.to_owned();
+        Self {
+            file: file.to_owned(),
+            kind: DriveKind::Scsi { serial },
+        }
+    }
+
     fn render_args(&self, index: usize) -> [String; 4] {
         let file = self.file.display().to_string().replace(',', ",,");
         let options = match &self.kind {
             DriveKind::Cd => "media=cdrom,readonly=on",
             // The file must survive the guest, not the host.
-            DriveKind::Usb | DriveKind::Virtio { .. } => {
-                "cache=unsafe,discard=unmap,detect-zeroes=unmap"
-            }
+            _ => "cache=unsafe,discard=unmap,detect-zeroes=unmap",
         };
         let device = match &self.kind {
             DriveKind::Cd => "ide-cd".to_owned(),
@@ -97,6 +125,10 @@ impl Drive {
             DriveKind::Virtio { serial, block_size } => format!(
                 "virtio-blk-pci,serial={serial},logical_block_size={block_size},physical_block_size={block_size}"
             ),
+            DriveKind::Nvme { serial, block_size } => format!(
+                "nvme,serial={serial},logical_block_size={block_size},physical_block_size={block_size}"
+            ),
+            DriveKind::Scsi { serial } => format!("scsi-hd,bus=scsi.0,serial={serial}"),
         };
         [
             "-drive".to_owned(),
@@ -192,6 +224,10 @@ impl Machine {
         add(&["-device", "virtio-rng-pci"]);
         if self.drives.iter().any(|drive| drive.kind == DriveKind::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
+        }
+        let is_scsi = |drive: &Drive| matches!(drive.kind, DriveKind::Scsi { .. });
+        if self.drives.iter().any(is_scsi) {
+            add(&["-device", "virtio-scsi-pci,id=scsi"]);
         }
         if let Some(port) = self.ssh_port {
             add(&[

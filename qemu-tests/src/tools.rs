@@ -14,6 +14,7 @@ const TOOLS: [(&str, &str); 13] = [
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("fdisk", "fdisk"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("sgdisk", "gdisk"),

@@ -93,10 +93,7 @@ pub fn prove_node(
     limits: Limits,
     more: &[Check],
 ) -> anyhow::Result<()> {
-    wait_login(stage, limits, "installed: power-on → ssh")?;
-    let mut expected = checks(spec);
-    expected.extend_from_slice(more);
-    check(stage, &expected)?;
+    let mut expected = first_boot(stage, spec, limits, more)?;
     let identity = Identity::read(&stage.ssh)?;
     done(stage, "the node is as configured");
 
@@ -125,10 +122,44 @@ pub fn prove_node(
     stage.wait_off(GOING_DOWN)
 }
 
+/// The same without drift and reboot.
+pub fn prove_first_boot(
+    stage: &mut Stage,
+    spec: &NodeSpec,
+    limits: Limits,
+    more: &[Check],
+) -> anyhow::Result<()> {
+    first_boot(stage, spec, limits, more)?;
+    done(stage, "the node is as configured");
+    stage.vm()?.qmp.system_powerdown()?;
+    stage.wait_off(GOING_DOWN)
+}
+
+fn first_boot(
+    stage: &mut Stage,
+    spec: &NodeSpec,
+    limits: Limits,
+    more: &[Check],
+) -> anyhow::Result<Vec<Check>> {
+    wait_login(stage, limits, "installed: power-on → ssh")?;
+    let mut expected = checks(spec);
+    expected.extend_from_slice(more);
+    check(stage, &expected)?;
+    Ok(expected)
+}
+
+/// Like [`judge`], for a disk with sectors of 4096 bytes.
+pub fn judge_4k(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
+    let manifest = read_manifest(stage.iso()?, &stage.folder)?;
+    judge_disk(disk, 4096, &manifest).context("judging the installed disk")?;
+    println!("  fdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    Ok(())
+}
+
 /// Lets other programs look at the disk of a node that is off.
 pub fn judge(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
     let manifest = read_manifest(stage.iso()?, &stage.folder)?;
-    judge_disk(disk, &manifest).context("judging the installed disk")?;
+    judge_disk(disk, 512, &manifest).context("judging the installed disk")?;
     println!("  sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
     Ok(())
 }

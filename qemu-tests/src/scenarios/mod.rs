@@ -3,8 +3,10 @@
 mod bios_cd;
 mod file_target;
 mod install;
+mod power_cut;
 mod refusals;
 mod self_test;
+mod three_disks;
 mod uefi_secureboot_usb;
 
 use crate::stage::Stage;
@@ -45,5 +47,15 @@ pub const ALL: &[Scenario] = &[
         name: "uefi-secureboot-usb",
         about: "UEFI with Secure Boot, the ISO on a stick that carries the config, power-off",
         run: uefi_secureboot_usb::run,
+    },
+    Scenario {
+        name: "power-cut",
+        about: "the power goes during the copy; the disk does not boot, the second try completes",
+        run: power_cut::run,
+    },
+    Scenario {
+        name: "three-disks",
+        about: "UEFI, NVMe with 4096-byte sectors chosen by rule, beside an old install with equal labels",
+        run: three_disks::run,
     },
 ];

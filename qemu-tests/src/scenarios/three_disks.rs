@@ -1,0 +1,102 @@
+//! A machine with three disks: an NVMe disk with sectors of 4096 bytes, an empty one, and one with an
+//! old install whose labels are the same. A rule chooses the NVMe disk; it boots with its own
+//! partitions, and the others are as they were.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, ensure};
+use harrow::install::run::{Options, prepare, read_config, run as install_onto};
+use harrow::sys::console::Printer;
+
+use crate::firmware::Firmware;
+use crate::machine::{Drive, Machine};
+use crate::medium::write_stick;
+use crate::node::{Check, NodeSpec};
+use crate::stage::Stage;
+
+use super::install;
+
+const DISK_SIZE: u64 = 200_000_000_000;
+
+/// Plays it.
+pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
+    let nvme = stage.create_disk("nvme.img", DISK_SIZE)?;
+    let empty = stage.create_disk("empty.img", DISK_SIZE)?;
+    let old = old_install(stage)?;
+    let before = (modified(&empty)?, modified(&old)?);
+    let spec = NodeSpec {
+        hostname: "harrow-three-disks".into(),
+        public_key: stage.ssh.public_key()?,
+        device: "{transport: nvme, min_size: 100G}".into(),
+        poweroff: true,
+    };
+    let stick = stage.bulky_file("stick.img");
+    write_stick(stage.iso()?, &stick, &spec.render_config())?;
+    let machine = Machine::new("three-disks", Firmware::Uefi).ssh_port(stage.ssh.port());
+    let disks = [
+        Drive::nvme(&nvme, "HARROW-NVME", 4096),
+        Drive::virtio(&empty, "HARROW-EMPTY"),
+        Drive::scsi(&old, "HARROW-OLD"),
+    ];
+    let with = |machine: Machine| disks.iter().cloned().fold(machine, Machine::drive);
+    stage.power_on(&with(machine.clone().drive(Drive::usb(&stick))))?;
+    install::watch(stage, install::UEFI)?;
+    install::wait_off(stage)?;
+    stage.power_on(&with(machine))?;
+    let of_nvme = |what, path: &str| {
+        let command = format!("findmnt -n -o SOURCE {path} | grep -c ^/dev/nvme0n1p");
+        Check::new(what, command, "1")
+    };
+    let more = [
+        of_nvme("/var is on the NVMe disk", "/var"),
+        Check::new(
+            "the labels are there twice",
+            "sudo blkid -o device -t LABEL=HARROW_VAR | wc -l",
+            "2",
+        ),
+        Check::new(
+            "logical sectors",
+            "cat /sys/block/nvme0n1/queue/logical_block_size",
+            "4096",
+        ),
+    ];
+    install::prove_first_boot(stage, &spec, install::UEFI, &more)?;
+    install::judge_4k(stage, &nvme)?;
+    ensure!(
+        before == (modified(&empty)?, modified(&old)?),
+        "a disk that was not chosen was written to"
+    );
+    println!("  the other two disks were not written to");
+    Ok(())
+}
+
+/// A disk with a finished install, made as an ordinary user makes one.
+fn old_install(stage: &mut Stage) -> anyhow::Result<std::path::PathBuf> {
+    let disk = stage.bulky_file("old.img");
+    let spec = NodeSpec {
+        hostname: "harrow-old".into(),
+        public_key: stage.ssh.public_key()?,
+        device: "/dev/sda".into(),
+        poweroff: false,
+    };
+    let config = stage.folder.join("old.yaml");
+    std::fs::write(&config, spec.render_config())
+        .with_context(|| format!("writing {}", config.display()))?;
+    let options = Options {
+        image: Some(stage.iso()?.with_file_name("image")),
+        device: Some(disk.clone()),
+        size: Some(DISK_SIZE),
+        ..Options::default()
+    };
+    let prepared = prepare(&[read_config(&config)?], &options)?;
+    let printer = Printer::stdout();
+    install_onto(&prepared, &options, &printer)?;
+    printer.finish();
+    Ok(disk)
+}
+
+fn modified(path: &Path) -> anyhow::Result<SystemTime> {
+    let read = || path.metadata()?.modified();
+    read().with_context(|| format!("reading {}", path.display()))
+}
