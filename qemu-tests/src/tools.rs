@@ -9,7 +9,7 @@ use harrow::sys::cmd::Cmd;
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Every program and its package.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 14] = [
     ("e2fsck", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
