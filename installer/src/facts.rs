@@ -3,6 +3,8 @@
 //! In: the path of a device, and where `/sys` and `/proc` are. Out: [`DiskFacts`], or an
 //! error that says why the device can't be installed on. Reads only.
 
+pub mod content;
+mod disk;
 mod machine;
 
 use std::fs;
@@ -10,12 +12,13 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::show;
 use crate::failure::{Failure, Kind};
 
-pub use machine::{Facts, MachineDisk, NicFacts, probe};
+pub use content::{Content, Holding, Partition};
+pub use disk::{DiskFacts, Namespace};
+pub use machine::{Facts, NicFacts, probe};
 
 /// Where the kernel's file systems are; another root in tests.
 #[derive(Debug, Clone)]
@@ -32,66 +35,6 @@ impl Default for Roots {
             sys: "/sys".into(),
             proc: "/proc".into(),
         }
-    }
-}
-
-/// A whole disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskFacts {
-    /// The path that was asked for.
-    pub path: PathBuf,
-    /// The kernel's name, such as `sda`.
-    pub name: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// Logical sector size in bytes.
-    pub sector_size: u32,
-    /// Model, when it says.
-    pub model: Option<String>,
-    /// Serial number, when it says.
-    pub serial: Option<String>,
-    /// World wide name, when it has one.
-    pub wwn: Option<String>,
-    /// Can't be written.
-    pub read_only: bool,
-    /// Who uses it or one of its partitions, in words.
-    pub users: Vec<String>,
-}
-
-impl DiskFacts {
-    /// One line for people.
-    pub fn describe(&self) -> String {
-        let mut line = format!("{}: {}", self.path.display(), show(self.size));
-        for (what, value) in [
-            ("model", &self.model),
-            ("serial", &self.serial),
-            ("wwn", &self.wwn),
-        ] {
-            if let Some(value) = value {
-                line += &format!(", {what} {value}");
-            }
-        }
-        line
-    }
-
-    /// An error when the disk can't be installed on, whatever its size.
-    pub fn check_usable(&self) -> anyhow::Result<()> {
-        let path = self.path.display();
-        if !self.users.is_empty() {
-            return Err(Failure::error(
-                Kind::DeviceInUse,
-                format!("{path} is in use: {}", self.users.join("; ")),
-                "unmount it, deactivate the volume group or stop the array, or name another disk",
-            ));
-        }
-        if self.read_only {
-            return Err(Failure::error(
-                Kind::DeviceFailed,
-                format!("{path} is read-only"),
-                "switch its write protection off, or name another disk",
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -139,6 +82,7 @@ fn probe_sysfs(path: &Path, dir: &Path, roots: &Roots) -> anyhow::Result<Option<
         wwn: read(&dir.join("wwid")).or_else(|| read(&dir.join("device/wwid"))),
         read_only: number("ro")? != 0,
         users: users_of(&dir, roots)?,
+        ..DiskFacts::default()
     }))
 }
 

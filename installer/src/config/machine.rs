@@ -9,7 +9,7 @@ use super::problem::{Code, Problems};
 use super::resolve::data_place;
 use super::resolved::Sizes;
 use crate::disk::layout::{least_disk, show};
-use crate::facts::{Facts, MachineDisk};
+use crate::facts::{DiskFacts, Facts};
 
 /// What of a config this machine does not have.
 pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
@@ -31,10 +31,10 @@ pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
         check_install_disk(answers, disk, &mut problems);
     }
     if let (Some(device), Some(data)) = (device, data)
-        && device.disk.name == data.disk.name
+        && device.name == data.name
         && install.device != install.data_disk
     {
-        let message = format!("is {}, the install disk", data.disk.path.display());
+        let message = format!("is {}, the install disk", data.path.display());
         problems.add(Code::SameDisk, "install.data_disk", message, "another disk");
     }
     for (i, path) in install.wipe_disks_list.iter().enumerate() {
@@ -63,12 +63,12 @@ fn find_disk<'a>(
     choice: Option<&DeviceChoice>,
     facts: &'a Facts,
     problems: &mut Problems,
-) -> Option<&'a MachineDisk> {
+) -> Option<&'a DiskFacts> {
     match choice? {
         DeviceChoice::Path(path) if path.is_empty() => None,
         DeviceChoice::Path(path) => {
-            let is_it = |d: &&MachineDisk| {
-                d.disk.path.as_os_str() == path.as_str()
+            let is_it = |d: &&DiskFacts| {
+                d.path.as_os_str() == path.as_str()
                     || d.links.iter().any(|l| l.as_os_str() == path.as_str())
             };
             let found = facts.disks.iter().find(is_it);
@@ -101,19 +101,19 @@ fn find_disk<'a>(
 /// The one disk that fits a rule, or all that fit.
 pub fn pick<'a>(
     rule: &DiskRule,
-    disks: &'a [MachineDisk],
-) -> Result<&'a MachineDisk, Vec<&'a MachineDisk>> {
-    let fitting: Vec<&MachineDisk> = disks.iter().filter(|d| fits(rule, d)).collect();
+    disks: &'a [DiskFacts],
+) -> Result<&'a DiskFacts, Vec<&'a DiskFacts>> {
+    let fitting: Vec<&DiskFacts> = disks.iter().filter(|d| fits(rule, d)).collect();
     let chosen = match (rule.pick, fitting.as_slice()) {
         (_, [only]) => Some(*only),
-        (Some(Pick::Smallest), _) => fitting.iter().copied().min_by_key(|d| d.disk.size),
-        (Some(Pick::Largest), _) => fitting.iter().copied().max_by_key(|d| d.disk.size),
+        (Some(Pick::Smallest), _) => fitting.iter().copied().min_by_key(|d| d.size),
+        (Some(Pick::Largest), _) => fitting.iter().copied().max_by_key(|d| d.size),
         _ => None,
     };
     chosen.ok_or(fitting)
 }
 
-fn fits(rule: &DiskRule, disk: &MachineDisk) -> bool {
+fn fits(rule: &DiskRule, disk: &DiskFacts) -> bool {
     let size = |text: &Option<String>| text.as_deref().and_then(|t| formats::size(t, 0).ok());
     let same = |wanted: &Option<String>, is: &Option<String>| {
         let equal = |w: &String| is.as_ref().is_some_and(|i| i.eq_ignore_ascii_case(w));
@@ -122,15 +122,15 @@ fn fits(rule: &DiskRule, disk: &MachineDisk) -> bool {
     let transport = rule
         .transport
         .map(|t| format!("{t:?}").to_ascii_lowercase());
-    !disk.disk.read_only
-        && size(&rule.min_size).is_none_or(|min| disk.disk.size >= min)
-        && size(&rule.max_size).is_none_or(|max| disk.disk.size <= max)
+    !disk.read_only
+        && size(&rule.min_size).is_none_or(|min| disk.size >= min)
+        && size(&rule.max_size).is_none_or(|max| disk.size <= max)
         && rule.rotational.is_none_or(|r| disk.rotational == Some(r))
         && same(&transport, &disk.transport)
-        && same(&rule.serial, &disk.disk.serial)
-        && same(&rule.wwn, &disk.disk.wwn)
+        && same(&rule.serial, &disk.serial)
+        && same(&rule.wwn, &disk.wwn)
         && rule.model.as_ref().is_none_or(|pattern| {
-            let model = disk.disk.model.as_deref().unwrap_or_default();
+            let model = disk.model.as_deref().unwrap_or_default();
             matches(pattern.as_bytes(), model.as_bytes())
         })
 }
@@ -162,39 +162,39 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern.iter().skip(p).all(|c| *c == b'*')
 }
 
-fn list<'a>(disks: impl Iterator<Item = &'a MachineDisk>) -> String {
-    let lines: Vec<String> = disks.map(|d| d.disk.describe()).collect();
+fn list<'a>(disks: impl Iterator<Item = &'a DiskFacts>) -> String {
+    let lines: Vec<String> = disks.map(|d| d.describe()).collect();
     if lines.is_empty() {
         return "it has no disks".into();
     }
     format!("its disks are {}", lines.join("; "))
 }
 
-fn check_install_disk(answers: &Answers, disk: &MachineDisk, problems: &mut Problems) {
+fn check_install_disk(answers: &Answers, disk: &DiskFacts, problems: &mut Problems) {
     let field = "install.device";
-    let path = disk.disk.path.display();
+    let path = disk.path.display();
     let var = match &answers.install.persistent_partition_size {
         Some(text) => formats::size(text, 0).unwrap_or(0),
         None => 150 << 30,
     };
     let needed = least_disk(Sizes { var }, data_place(answers));
-    if disk.disk.size < needed {
+    if disk.size < needed {
         problems.add(
             Code::DiskTooSmall,
             field,
             format!(
                 "{path} has {}, the partitions need {}",
-                show(disk.disk.size),
+                show(disk.size),
                 show(needed)
             ),
             "a larger disk, or a smaller install.persistent_partition_size (20Gi at least)",
         );
     }
-    if !disk.disk.users.is_empty() {
+    if !disk.users.is_empty() {
         problems.add(
             Code::DiskInUse,
             field,
-            format!("{path} was in use: {}", disk.disk.users.join("; ")),
+            format!("{path} was in use: {}", disk.users.join("; ")),
             "an install refuses a disk in use",
         );
     }
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_rule_picks_one_or_names_those_that_fit() {
-        let disk = |name: &str, size: u64| -> MachineDisk {
+        let disk = |name: &str, size: u64| -> DiskFacts {
             let json = serde_json::json!({
                 "path": format!("/dev/{name}"), "name": name, "size": size << 30,
                 "sector_size": 512, "model": "M1", "serial": name, "wwn": null,
@@ -292,11 +292,7 @@ mod tests {
         };
         let disks = [disk("sda", 100), disk("sdb", 500), disk("sdc", 900)];
         let rule = |json: serde_json::Value| serde_json::from_value::<DiskRule>(json).unwrap();
-        let name = |r: &DiskRule| {
-            pick(r, &disks)
-                .map(|d| d.disk.name.clone())
-                .map_err(|f| f.len())
-        };
+        let name = |r: &DiskRule| pick(r, &disks).map(|d| d.name.clone()).map_err(|f| f.len());
         let least = serde_json::json!({"min_size": "400G"});
         assert_eq!(name(&rule(least)), Err(2));
         let smallest = serde_json::json!({"min_size": "400G", "pick": "smallest"});

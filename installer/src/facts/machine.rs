@@ -21,26 +21,9 @@ pub struct Facts {
     /// Memory in bytes.
     pub memory: u64,
     /// Disks.
-    pub disks: Vec<MachineDisk>,
+    pub disks: Vec<DiskFacts>,
     /// Wired NICs.
     pub nics: Vec<NicFacts>,
-}
-
-/// A disk and how it is attached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MachineDisk {
-    /// The disk.
-    #[serde(flatten)]
-    pub disk: DiskFacts,
-    /// Other paths of it, such as those in `/dev/disk/by-id`.
-    #[serde(default)]
-    pub links: Vec<PathBuf>,
-    /// Whether it has spinning platters.
-    #[serde(default)]
-    pub rotational: Option<bool>,
-    /// `nvme`, `sata`, `sas`, `fc`, `usb` or `virtio`, when it can be told.
-    #[serde(default)]
-    pub transport: Option<String>,
 }
 
 /// A NIC.
@@ -61,7 +44,7 @@ pub fn probe(roots: &Roots, dev: &Path) -> Facts {
         let dir = block.join(&name);
         let disk = probe_sysfs(&path, &dir, roots).ok().flatten()?;
         let real = fs::canonicalize(&dir).unwrap_or(dir.clone());
-        Some(MachineDisk {
+        Some(DiskFacts {
             links: links
                 .iter()
                 .filter(|(_, target)| *target == name)
@@ -69,7 +52,7 @@ pub fn probe(roots: &Roots, dev: &Path) -> Facts {
                 .collect(),
             rotational: read(&dir.join("queue/rotational")).map(|r| r == "1"),
             transport: transport_of(&real.to_string_lossy()).map(str::to_owned),
-            disk,
+            ..disk
         })
     };
     let cpuinfo = fs::read_to_string(roots.proc.join("cpuinfo")).unwrap_or_default();
@@ -178,7 +161,7 @@ mod tests {
         assert_eq!(facts.nics.len(), 1);
         assert_eq!(facts.disks.len(), 1);
         let disk = &facts.disks[0];
-        assert_eq!(disk.disk.size, 1 << 30);
+        assert_eq!(disk.size, 1 << 30);
         assert_eq!(disk.transport.as_deref(), Some("virtio"));
         assert_eq!(disk.links, [Path::new("/dev/disk/by-id/virtio-disk1")]);
         let json = serde_json::to_string(&facts).unwrap();
