@@ -8,7 +8,7 @@ use super::yaml;
 
 /// Every form that the schema may name.
 #[cfg(test)]
-pub const NAMES: [&str; 42] = [
+pub const NAMES: [&str; 43] = [
     "address",
     "cidr",
     "config-url",
@@ -31,6 +31,7 @@ pub const NAMES: [&str; 42] = [
     "memory",
     "model-pattern",
     "module",
+    "multipath-pattern",
     "node-ipv4",
     "ntp-server",
     "owner",
@@ -94,6 +95,7 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "memory" => formats::memory_quantity(text).map(drop),
         "model-pattern" => formats::model_pattern(text).map(drop),
         "module" => formats::kernel_module(text),
+        "multipath-pattern" => formats::multipath_pattern(text).map(drop),
         "node-ipv4" => formats::node_ipv4(text).map(drop),
         "ntp-server" => formats::ntp_server(text),
         "owner" => formats::owner(text).map(drop),

@@ -115,6 +115,60 @@ pub fn model_pattern(text: &str) -> Result<Pattern, Wrong> {
     Pattern::new(text).or_else(|e| wrong(format!("{}: {}", quoted(text), e.msg), HINT))
 }
 
+/// What multipath.conf(5) compares with a vendor, a product or a WWID: a POSIX extended regular
+/// expression, with `!` in front for all others.
+pub fn multipath_pattern(text: &str) -> Result<String, Wrong> {
+    const HINT: &str = "a regular expression without quotes, such as DELL or ^36001405.*";
+    let pattern = text.strip_prefix('!').unwrap_or(text);
+    let good = made_of(pattern, 255, |b| (b' '..=b'~').contains(&b) && b != b'"');
+    if !good || pattern.trim() != pattern {
+        return wrong(
+            format!("{} can't stand in multipath.conf", quoted(text)),
+            HINT,
+        );
+    }
+    if pattern.starts_with(['*', '+', '?']) {
+        return wrong(
+            format!(
+                "{} repeats nothing: {:?} in front",
+                quoted(text),
+                &pattern[..1]
+            ),
+            "in a regular expression, .* stands for any text",
+        );
+    }
+    if !is_balanced(pattern) {
+        return wrong(
+            format!("{} has a bracket without its other half", quoted(text)),
+            HINT,
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether round and square brackets of a regular expression come in pairs.
+fn is_balanced(pattern: &str) -> bool {
+    let (mut open, mut chars) = (0u32, pattern.chars().peekable());
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' if chars.next().is_none() => return false,
+            '(' => open += 1,
+            ')' if open == 0 => return false,
+            ')' => open -= 1,
+            '[' => {
+                // A `]` that comes first, also after `^`, is one of the set.
+                chars.next_if_eq(&'^');
+                chars.next_if_eq(&']');
+                if !chars.any(|c| c == ']') {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    open == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +254,26 @@ mod tests {
         assert!(!model_pattern("SAMSUNG?").unwrap().matches("SAMSUNG"));
         for bad in ["", "[a", "a***b", &"*".repeat(9), &"a".repeat(256)] {
             assert!(model_pattern(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_multipath() {
+        for good in [
+            "DELL",
+            "!QEMU",
+            ".*",
+            "^36001405[0-9a-f]+",
+            "(IBM|HP) .*",
+            "a[]^]b",
+            r"\(",
+        ] {
+            assert_eq!(multipath_pattern(good).unwrap(), good);
+        }
+        for bad in [
+            "", "!", "*", "a\"b", "a\nb", "(a", "a)", "[a", " a", "\\", "[]",
+        ] {
+            assert!(multipath_pattern(bad).is_err(), "{bad:?}");
         }
     }
 }
