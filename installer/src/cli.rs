@@ -98,6 +98,9 @@ struct What {
     /// Install onto a new sparse file of this size, such as 300G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
+    /// Overwrite the disk although it holds data, as install.allow_overwrite: true does
+    #[arg(long)]
+    allow_overwrite: bool,
     /// Folder with the image [default: that of the medium]
     #[arg(long, value_name = "DIR")]
     image: Option<PathBuf>,
@@ -238,6 +241,7 @@ fn options_of(what: &What) -> Options {
         image: what.image.clone(),
         device: what.device.clone(),
         size: what.size,
+        allow_overwrite: what.allow_overwrite,
         consoles: if is_live(what) {
             live::consoles(&this_cmdline())
         } else {

@@ -6,6 +6,7 @@
 pub mod content;
 mod disk;
 mod machine;
+pub mod user;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -19,6 +20,7 @@ use crate::failure::{Failure, Kind};
 pub use content::{Content, Holding, Partition};
 pub use disk::{DiskFacts, Namespace};
 pub use machine::{Facts, NicFacts, probe};
+pub use user::{Use, User};
 
 /// Where the kernel's file systems are; another root in tests.
 #[derive(Debug, Clone)]
@@ -81,65 +83,9 @@ fn probe_sysfs(path: &Path, dir: &Path, roots: &Roots) -> anyhow::Result<Option<
         serial: read(&dir.join("serial")).or_else(|| read(&dir.join("device/serial"))),
         wwn: read(&dir.join("wwid")).or_else(|| read(&dir.join("device/wwid"))),
         read_only: number("ro")? != 0,
-        users: users_of(&dir, roots)?,
+        users: user::users_of(&dir, roots)?,
         ..DiskFacts::default()
     }))
-}
-
-/// Mounts, swap and holders (LVM, MD, multipath, dm-crypt) of a disk and its partitions.
-fn users_of(dir: &Path, roots: &Roots) -> anyhow::Result<Vec<String>> {
-    let mountinfo =
-        fs::read_to_string(roots.proc.join("self/mountinfo")).context("reading mountinfo")?;
-    let swaps = fs::read_to_string(roots.proc.join("swaps")).unwrap_or_default();
-    let mut users = Vec::new();
-    for part in std::iter::once(dir.to_owned()).chain(partitions_of(dir)) {
-        let name = name_of(&part);
-        if let Some(number) = read(&part.join("dev")) {
-            for mount in mounts_of(&mountinfo, &number) {
-                users.push(format!("{name} is mounted on {mount}"));
-            }
-        }
-        if swaps
-            .lines()
-            .any(|l| l.split_whitespace().next() == Some(&format!("/dev/{name}")))
-        {
-            users.push(format!("{name} is swap space"));
-        }
-        for holder in children(&part.join("holders")) {
-            users.push(format!(
-                "{name} is part of {}",
-                holder_in_words(&part.join("holders").join(holder))
-            ));
-        }
-    }
-    Ok(users)
-}
-
-fn holder_in_words(dir: &Path) -> String {
-    let device = name_of(dir);
-    match (
-        read(&dir.join("dm/name")),
-        read(&dir.join("dm/uuid")),
-        read(&dir.join("md/level")),
-    ) {
-        (Some(name), Some(uuid), _) if uuid.starts_with("LVM-") => format!("the LVM volume {name}"),
-        (Some(name), Some(uuid), _) if uuid.starts_with("mpath-") => {
-            format!("the multipath disk {name}")
-        }
-        (Some(name), _, _) => format!("the device-mapper device {name}"),
-        (_, _, Some(level)) => format!("the {level} array {device}"),
-        _ => device,
-    }
-}
-
-/// Where a device is mounted, by `major:minor` (proc_pid_mountinfo(5): fields 3 and 5).
-fn mounts_of<'a>(mountinfo: &'a str, number: &'a str) -> impl Iterator<Item = &'a str> {
-    mountinfo.lines().filter_map(move |line| {
-        let mut fields = line.split(' ').skip(2);
-        (fields.next() == Some(number))
-            .then(|| fields.nth(1))
-            .flatten()
-    })
 }
 
 fn partitions_of(dir: &Path) -> Vec<PathBuf> {
@@ -282,7 +228,7 @@ mod tests {
         assert!(
             machine
                 .refusal()
-                .contains("sda1 is part of the LVM volume vg-root")
+                .contains("sda1 is part of the LVM volume root of the volume group vg")
         );
 
         let machine = Machine::new();

@@ -9,7 +9,7 @@ use super::problem::{Code, Problems};
 use super::resolve::data_place;
 use super::resolved::Sizes;
 use crate::disk::layout::{least_disk, show};
-use crate::facts::{DiskFacts, Facts};
+use crate::facts::{DiskFacts, Facts, user};
 
 /// What of a config this machine does not have.
 pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
@@ -194,7 +194,7 @@ fn check_install_disk(answers: &Answers, disk: &DiskFacts, problems: &mut Proble
         problems.add(
             Code::DiskInUse,
             field,
-            format!("{path} was in use: {}", disk.users.join("; ")),
+            format!("{path} was in use: {}", user::in_words(&disk.users)),
             "an install refuses a disk in use",
         );
     }

@@ -5,6 +5,7 @@
 
 pub mod bios;
 pub mod block;
+pub mod coverage;
 pub mod ext4;
 pub mod fat;
 pub mod fat_dots;
@@ -12,6 +13,7 @@ pub mod former;
 pub mod iso9660;
 pub mod journal;
 pub mod layout;
+pub mod release;
 pub mod signatures;
 pub mod table;
 pub mod target;

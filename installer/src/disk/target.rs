@@ -37,11 +37,19 @@ pub enum Target {
 impl Target {
     /// Finds out what `path` is and whether it can be used. `size` makes it a new file.
     pub fn probe(path: &Path, size: Option<u64>) -> anyhow::Result<Self> {
+        let target = Self::look(path, size)?;
+        if let Self::Disk(facts) = &target {
+            facts.check_usable()?;
+            target.check_free()?;
+        }
+        Ok(target)
+    }
+
+    /// Finds out what `path` is. A disk may be in use, or read-only.
+    pub fn look(path: &Path, size: Option<u64>) -> anyhow::Result<Self> {
         let Some(size) = size else {
             let facts =
                 facts::probe_disk(path, &Roots::default()).map_err(|e| explain_file(path, e))?;
-            facts.check_usable()?;
-            check_not_held(path)?;
             return Ok(Self::Disk(facts));
         };
         if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device()) {
@@ -61,6 +69,22 @@ impl Target {
             size,
             begun,
         })
+    }
+
+    /// An error when a disk that nobody is known to use can't be had for itself.
+    pub fn check_free(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Disk(facts) if facts.users.is_empty() => check_not_held(&facts.path),
+            _ => Ok(()),
+        }
+    }
+
+    /// The facts of a disk.
+    pub fn facts(&self) -> Option<&DiskFacts> {
+        match self {
+            Self::Disk(facts) => Some(facts),
+            Self::File { .. } => None,
+        }
     }
 
     /// Path of the device or file.
@@ -159,20 +183,8 @@ impl Target {
         match self {
             Self::Disk(planned) => {
                 let now = facts::probe_disk(&planned.path, &Roots::default())?;
+                planned.check_same(&now)?;
                 now.check_usable()?;
-                if (now.size, &now.serial, &now.wwn)
-                    != (planned.size, &planned.serial, &planned.wwn)
-                {
-                    return Err(Failure::error(
-                        Kind::DeviceUnknown,
-                        format!(
-                            "{} is now another disk than planned: {}",
-                            planned.path.display(),
-                            now.describe()
-                        ),
-                        "nothing was written; run the install again",
-                    ));
-                }
                 check_not_held(&planned.path)?;
                 Ok(Box::new(lock(&planned.path)?))
             }

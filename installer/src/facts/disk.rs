@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
+use super::user::{self, User};
 use crate::disk::layout::show;
 use crate::failure::{Failure, Kind};
 
@@ -60,8 +61,8 @@ pub struct DiskFacts {
     /// This system runs from it.
     #[serde(default)]
     pub medium: bool,
-    /// Who uses it or one of its partitions, in words.
-    pub users: Vec<String>,
+    /// Who uses it, its partitions, and what is built on them.
+    pub users: Vec<User>,
     /// What would be lost.
     #[serde(default)]
     pub holds: Vec<Content>,
@@ -104,10 +105,32 @@ impl DiskFacts {
         if !self.users.is_empty() {
             return Err(Failure::error(
                 Kind::DeviceInUse,
-                format!("{path} is in use: {}", self.users.join("; ")),
+                format!("{path} is in use: {}", user::in_words(&self.users)),
                 "unmount it, deactivate the volume group or stop the array, or name another disk",
             ));
         }
+        self.check_writable()
+    }
+
+    /// An error when what is there `now` is another disk: names may have moved.
+    pub fn check_same(&self, now: &Self) -> anyhow::Result<()> {
+        if (now.size, &now.serial, &now.wwn) == (self.size, &self.serial, &self.wwn) {
+            return Ok(());
+        }
+        Err(Failure::error(
+            Kind::DeviceUnknown,
+            format!(
+                "{} is now another disk than planned: {}",
+                self.path.display(),
+                now.describe()
+            ),
+            "nothing was written; run the install again",
+        ))
+    }
+
+    /// An error when the disk is read-only.
+    pub fn check_writable(&self) -> anyhow::Result<()> {
+        let path = self.path.display();
         if self.read_only {
             return Err(Failure::error(
                 Kind::DeviceFailed,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::claim::claim;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
@@ -22,6 +23,7 @@ use crate::config::{
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
+use crate::facts::{self, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::live::{self, Reach};
@@ -40,6 +42,8 @@ pub struct Options {
     pub image: Option<PathBuf>,
     /// Stronger than `install.device`.
     pub device: Option<PathBuf>,
+    /// The install disk may hold data, whatever the config says.
+    pub allow_overwrite: bool,
     /// Size of a file target, in bytes.
     pub size: Option<u64>,
     /// Where the report goes.
@@ -121,14 +125,20 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         let appeared = || Ok(device.exists().then_some(()));
         wait::until("the disk", options.patience, PAUSE, appeared).ok();
     }
-    let target = Target::probe(&device, options.size)?;
+    let mut word = config.storage.overwrite.clone();
+    word.allowed |= options.allow_overwrite;
+    let target = Target::look(&device, options.size)?;
+    let machine = facts::probe(&Roots::default(), Path::new("/dev"));
+    let claimed = claim(&word, &[&target], &machine.disks)?;
+    target.check_free()?;
     let unfinished = target.unfinished();
     let plan = plan_install(
         &config,
         PlanInputs {
             target,
             data: None,
-            wipe: Vec::new(),
+            wipe: claimed.wipe,
+            warnings: claimed.warnings,
             manifest: &image.manifest,
             consoles: &options.consoles,
             install_id: Uuid::new_v4(),

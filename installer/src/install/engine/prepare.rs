@@ -5,6 +5,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
@@ -14,9 +15,12 @@ use super::boot::read_exact;
 use crate::disk::former;
 use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
 use crate::disk::layout::{ALIGN, Role};
+use crate::disk::release;
 use crate::disk::signatures::{self, Spared};
+use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::from_io;
+use crate::install::claim;
 use crate::install::plan::Purpose;
 
 /// A stamp is a block of any disk.
@@ -32,6 +36,38 @@ impl Run<'_> {
             let mut reader = self.progress(image.reader(entry)?, done);
             io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
             done += entry.size;
+        }
+        Ok(())
+    }
+
+    /// What keeps the disk busy is looked at once more: taking down one disk's may have taken down
+    /// another's.
+    pub(super) fn release_disk(&mut self, disk: usize) -> anyhow::Result<()> {
+        let planned = self.plan.disks.get(disk);
+        let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
+        let Some(facts) = planned.target.facts() else {
+            return Ok(());
+        };
+        let released = self.take_down(facts);
+        match released {
+            // Whether it is free all the same is found out when it is opened.
+            Err(error) if planned.purpose == Purpose::Wipe => {
+                self.complain(&error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn take_down(&self, planned: &DiskFacts) -> anyhow::Result<()> {
+        let roots = Roots::default();
+        let now = facts::probe_disk(&planned.path, &roots)?;
+        planned.check_same(&now)?;
+        let machine = facts::probe(&roots, Path::new("/dev")).disks;
+        let taken = self.plan.disks.iter().filter_map(|d| d.target.facts());
+        for action in release::actions(&now, &claim::kept(&machine, taken))? {
+            tracing::info!("{}: {action}", now.path.display());
+            release::take_down(&action)?;
         }
         Ok(())
     }
