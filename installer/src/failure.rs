@@ -158,7 +158,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.chain().find_map(|cause| cause.downcast_ref()) {
         Some(CmdError::Missing { .. }) => Kind::ToolMissing.exit_code(),
-        Some(CmdError::Failed { .. }) => Kind::ToolFailed.exit_code(),
+        Some(CmdError::Failed { .. } | CmdError::TimedOut { .. }) => Kind::ToolFailed.exit_code(),
         None => 1,
     }
 }

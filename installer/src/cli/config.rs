@@ -301,7 +301,7 @@ fn convert(file: &Path) -> anyhow::Result<()> {
 /// `harrow facts`
 pub fn facts(args: &FactsArgs) -> anyhow::Result<()> {
     use std::io::Write as _;
-    let facts = facts::probe(&Roots::default(), Path::new("/dev"));
+    let facts = facts::probe(&Roots::default());
     let text = serde_json::to_string_pretty(&facts).context("writing the facts")?;
     match &args.out {
         None => println!("{text}"),

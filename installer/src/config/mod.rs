@@ -39,7 +39,7 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole};
+pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick};
 pub use codes::{Code, Severity};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;

@@ -5,11 +5,13 @@
 
 pub mod bios;
 pub mod block;
+pub mod choose;
 pub mod coverage;
 pub mod ext4;
 pub mod fat;
 pub mod fat_dots;
 pub mod former;
+pub mod identity;
 pub mod iso9660;
 pub mod journal;
 pub mod layout;

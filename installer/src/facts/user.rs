@@ -3,13 +3,12 @@
 //! In: a disk's folder in sysfs, procfs. Out: [`User`]s, each followed by those of what is built on it.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Roots, children, name_of, partitions_of, read};
+use super::around::Around;
+use super::{children, mapped_partition, name_of, partitions_of, read};
 
 /// A use of a disk, of one of its partitions, or of what is built on them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -117,30 +116,19 @@ pub fn in_words(users: &[User]) -> String {
     words.join("; ")
 }
 
-/// What procfs says of all disks.
-struct Proc {
-    mountinfo: String,
-    swaps: String,
-}
-
 /// How deep devices are stacked at most; the kernel itself allows less.
 const DEEPEST: usize = 16;
 
 /// Everybody who uses a disk, by its folder in sysfs.
-pub(super) fn users_of(dir: &Path, roots: &Roots) -> anyhow::Result<Vec<User>> {
-    let proc = Proc {
-        mountinfo: fs::read_to_string(roots.proc.join("self/mountinfo"))
-            .context("reading mountinfo")?,
-        swaps: fs::read_to_string(roots.proc.join("swaps")).unwrap_or_default(),
-    };
+pub(super) fn users_of(dir: &Path, around: &Around) -> Vec<User> {
     let mut users = Vec::new();
     for part in std::iter::once(dir.to_owned()).chain(partitions_of(dir)) {
-        add_users(&part, &proc, DEEPEST, &mut users);
+        add_users(&part, around, DEEPEST, &mut users);
     }
-    Ok(users)
+    users
 }
 
-fn add_users(dir: &Path, proc: &Proc, depth: usize, users: &mut Vec<User>) {
+fn add_users(dir: &Path, around: &Around, depth: usize, users: &mut Vec<User>) {
     let device = name_of(dir);
     let mut add = |how| {
         let user = User {
@@ -153,27 +141,28 @@ fn add_users(dir: &Path, proc: &Proc, depth: usize, users: &mut Vec<User>) {
         }
     };
     if let Some(number) = read(&dir.join("dev")) {
-        for on in mounts_of(&proc.mountinfo, &number) {
+        for on in mounts_of(&around.mountinfo, &number) {
             add(Use::Mounted { on: on.to_owned() });
         }
     }
     let path = format!("/dev/{device}");
-    let mut swaps = proc.swaps.lines().map(|l| l.split_whitespace().next());
+    let mut swaps = around.swaps.lines().map(|l| l.split_whitespace().next());
     if swaps.any(|name| name == Some(&path)) {
         add(Use::Swap);
     }
-    for holder in children(&dir.join("holders")) {
-        let holder = dir.join("holders").join(holder);
-        add(use_of(&holder));
+    let holders = dir.join("holders");
+    let holders = children(&holders).into_iter().map(|h| holders.join(h));
+    let holders: Vec<PathBuf> = holders.filter(|h| mapped_partition(h).is_none()).collect();
+    for holder in &holders {
+        add(use_of(holder));
     }
     if depth == 0 {
         return;
     }
-    for holder in children(&dir.join("holders")) {
-        let holder = dir.join("holders").join(holder);
-        add_users(&holder, proc, depth - 1, users);
+    for holder in holders {
+        add_users(&holder, around, depth - 1, users);
         for part in partitions_of(&holder) {
-            add_users(&part, proc, depth - 1, users);
+            add_users(&part, around, depth - 1, users);
         }
     }
 }
@@ -230,7 +219,10 @@ fn mounts_of<'a>(mountinfo: &'a str, number: &'a str) -> impl Iterator<Item = &'
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::facts::Roots;
 
     #[test]
     fn names_of_volumes_are_taken_apart() {
@@ -289,11 +281,9 @@ mod tests {
             "proc/self/mountinfo",
             "1 0 253:0 / /mnt/old rw - ext4 /dev/dm-0 rw\n",
         );
-        let roots = Roots {
-            sys: dir.path().join("sys"),
-            proc: dir.path().join("proc"),
-        };
-        let users = users_of(&roots.sys.join("block/sda"), &roots).unwrap();
+        let roots = Roots::below(dir.path());
+        let around = Around::read(&roots).unwrap();
+        let users = users_of(&roots.sys.join("block/sda"), &around);
         assert_eq!(
             in_words(&users),
             "sda1 is part of the raid1 array md0; \

@@ -23,7 +23,7 @@ use crate::config::{
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
-use crate::facts::{self, Roots};
+use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::live::{self, Reach};
@@ -127,9 +127,8 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     }
     let mut word = config.storage.overwrite.clone();
     word.allowed |= options.allow_overwrite;
-    let target = Target::look(&device, options.size)?;
-    let machine = facts::probe(&Roots::default(), Path::new("/dev"));
-    let claimed = claim(&word, &[&target], &machine.disks)?;
+    let (target, machine) = look_closely(Target::look(&device, options.size)?);
+    let claimed = claim(&word, &[&target], &machine)?;
     target.check_free()?;
     let unfinished = target.unfinished();
     let plan = plan_install(
@@ -158,6 +157,24 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         image,
         sources: sources.iter().map(|s| s.name.to_string()).collect(),
     })
+}
+
+/// Finds out what a target holds, and what else this machine has.
+fn look_closely(target: Target) -> (Target, Vec<DiskFacts>) {
+    let Target::Disk(mut disk) = target else {
+        return (target, Vec::new());
+    };
+    let roots = Roots::default();
+    let machine = facts::probe(&roots).disks;
+    match machine.iter().find(|found| found.name == disk.name) {
+        Some(found) => {
+            let path = disk.path;
+            disk = found.clone();
+            disk.path = path;
+        }
+        None => facts::read_holds(std::slice::from_mut(&mut disk), &roots),
+    }
+    (Target::Disk(disk), machine)
 }
 
 /// The disk to install on: the person's, else the config's.

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
@@ -63,7 +62,7 @@ impl Run<'_> {
         let roots = Roots::default();
         let now = facts::probe_disk(&planned.path, &roots)?;
         planned.check_same(&now)?;
-        let machine = facts::probe(&roots, Path::new("/dev")).disks;
+        let machine = facts::list(&roots);
         let taken = self.plan.disks.iter().filter_map(|d| d.target.facts());
         for action in release::actions(&now, &claim::kept(&machine, taken))? {
             tracing::info!("{}: {action}", now.path.display());
