@@ -13,6 +13,7 @@ pub mod identity;
 pub mod iso9660;
 pub mod journal;
 pub mod layout;
+mod open;
 pub mod table;
 pub mod target;
 pub mod window;

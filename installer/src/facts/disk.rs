@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use crate::disk::layout::show;
-use crate::failure::{Failure, Kind};
 
 /// A whole disk. Several paths to one disk are one disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,25 +95,5 @@ impl DiskFacts {
             }
         }
         line
-    }
-
-    /// An error when the disk can't be installed on, whatever its size.
-    pub fn check_usable(&self) -> anyhow::Result<()> {
-        let path = self.path.display();
-        if !self.users.is_empty() {
-            return Err(Failure::error(
-                Kind::DeviceInUse,
-                format!("{path} is in use: {}", self.users.join("; ")),
-                "unmount it, deactivate the volume group or stop the array, or name another disk",
-            ));
-        }
-        if self.read_only {
-            return Err(Failure::error(
-                Kind::DeviceFailed,
-                format!("{path} is read-only"),
-                "switch its write protection off, or name another disk",
-            ));
-        }
-        Ok(())
     }
 }
