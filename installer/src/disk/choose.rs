@@ -272,18 +272,29 @@ impl Refusal {
     pub fn failure(&self, field: &str) -> anyhow::Error {
         let kind = match self {
             Self::NoSuch { .. } | Self::Several { .. } => Kind::DeviceUnknown,
-            Self::NotCandidate { disks } => match disks.first().map(|(_, why)| why) {
-                Some(WhyNot::TooSmall { .. }) => Kind::DeviceTooSmall,
-                Some(WhyNot::InUse(_) | WhyNot::Medium) => Kind::DeviceInUse,
-                Some(WhyNot::ReadOnly | WhyNot::Empty) => Kind::DeviceFailed,
-                Some(WhyNot::NoDisk(_)) | None => Kind::DeviceUnknown,
-            },
+            Self::NotCandidate { disks } => disks
+                .first()
+                .map_or(Kind::DeviceUnknown, |(_, why)| why.kind()),
         };
         Failure::error(kind, format!("{field}: {self}"), self.hint())
     }
 }
 
 impl WhyNot {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TooSmall { .. } => Kind::DeviceTooSmall,
+            Self::InUse(_) | Self::Medium => Kind::DeviceInUse,
+            Self::ReadOnly | Self::Empty => Kind::DeviceFailed,
+            Self::NoDisk(_) => Kind::DeviceUnknown,
+        }
+    }
+
+    /// As the error of an install; `path` is the disk's.
+    pub fn failure(&self, path: &str) -> anyhow::Error {
+        Failure::error(self.kind(), format!("{path}: {self}"), self.hint())
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {

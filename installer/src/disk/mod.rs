@@ -15,6 +15,7 @@ pub mod identity;
 pub mod iso9660;
 pub mod journal;
 pub mod layout;
+pub(crate) mod open;
 pub mod release;
 pub mod signatures;
 pub mod table;

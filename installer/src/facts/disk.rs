@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
-use super::user::{self, User};
+use super::user::User;
 use crate::disk::layout::show;
-use crate::failure::{Failure, Kind};
 
 /// A whole disk. Several paths to one disk are one disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,47 +96,5 @@ impl DiskFacts {
             }
         }
         line
-    }
-
-    /// An error when the disk can't be installed on, whatever its size.
-    pub fn check_usable(&self) -> anyhow::Result<()> {
-        let path = self.path.display();
-        if !self.users.is_empty() {
-            return Err(Failure::error(
-                Kind::DeviceInUse,
-                format!("{path} is in use: {}", user::in_words(&self.users)),
-                "unmount it, deactivate the volume group or stop the array, or name another disk",
-            ));
-        }
-        self.check_writable()
-    }
-
-    /// An error when what is there `now` is another disk: names may have moved.
-    pub fn check_same(&self, now: &Self) -> anyhow::Result<()> {
-        if (now.size, &now.serial, &now.wwn) == (self.size, &self.serial, &self.wwn) {
-            return Ok(());
-        }
-        Err(Failure::error(
-            Kind::DeviceUnknown,
-            format!(
-                "{} is now another disk than planned: {}",
-                self.path.display(),
-                now.describe()
-            ),
-            "nothing was written; run the install again",
-        ))
-    }
-
-    /// An error when the disk is read-only.
-    pub fn check_writable(&self) -> anyhow::Result<()> {
-        let path = self.path.display();
-        if self.read_only {
-            return Err(Failure::error(
-                Kind::DeviceFailed,
-                format!("{path} is read-only"),
-                "switch its write protection off, or name another disk",
-            ));
-        }
-        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::around::Around;
 use super::signature::{Properties, Region, contents_of, parse_blkid, volume_group};
-use super::{DiskFacts, Roots, mapped_partition, partitions_of, read};
+use super::{DiskFacts, Roots, mapped_partition, name_of, partitions_of, read as text};
 use crate::disk::journal;
 use crate::sys::cmd::{Cmd, CmdError};
 
@@ -37,7 +37,7 @@ pub fn read_all(disks: &mut [DiskFacts], roots: &Roots) {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     match next {
-                        Some(disk) => read_one(disk, &around),
+                        Some(disk) => read(disk, &around),
                         None => break,
                     }
                 }
@@ -46,7 +46,14 @@ pub fn read_all(disks: &mut [DiskFacts], roots: &Roots) {
     });
 }
 
-fn read_one(disk: &mut DiskFacts, around: &Around) {
+/// Reads one disk.
+pub fn read_one(disk: &mut DiskFacts, roots: &Roots) {
+    if let Ok(around) = Around::read(roots) {
+        read(disk, &around);
+    }
+}
+
+fn read(disk: &mut DiskFacts, around: &Around) {
     if disk.size == 0 || disk.unreadable.is_some() {
         return;
     }
@@ -84,12 +91,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn partition(&mut self, dir: &Path) -> Region {
-        let number = |file: &str| read(&dir.join(file)).and_then(|n| n.parse::<u64>().ok());
-        let node = self.around.roots.dev.join(super::name_of(dir));
+        let number = |file: &str| text(&dir.join(file)).and_then(|n| n.parse::<u64>().ok());
+        let node = self.around.roots.dev.join(name_of(dir));
         let region = self.region(dir, &node);
         let blocks = |key: &str| region.said.get(key).and_then(|n| n.parse::<u64>().ok());
         Region {
-            partition: read(&dir.join("partition"))
+            partition: text(&dir.join("partition"))
                 .and_then(|n| n.parse().ok())
                 .or_else(|| mapped_partition(dir)),
             // sysfs and blkid count in 512-byte units whatever the sector size.

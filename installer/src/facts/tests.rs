@@ -1,6 +1,7 @@
 //! A machine as sysfs shows it, and what is read from it.
 
 use super::*;
+use crate::disk::choose::{WhyNot, candidate};
 
 /// A machine with the disk `sda` (one partition `sda1`), as sysfs shows it.
 struct Machine(tempfile::TempDir);
@@ -42,16 +43,14 @@ impl Machine {
     }
 
     fn refusal(&self) -> String {
-        let error = self.facts().check_usable().unwrap_err();
-        assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceInUse);
-        error.to_string()
+        candidate(&self.facts(), 0).unwrap_err().to_string()
     }
 }
 
 #[test]
 fn a_free_disk_is_described() {
     let facts = Machine::new().facts();
-    facts.check_usable().unwrap();
+    candidate(&facts, 0).unwrap();
     assert_eq!(
         facts.describe(),
         "/dev/sda: 300 GiB, model QEMU HARDDISK, wwn naa.5000c500"
@@ -97,7 +96,7 @@ fn whatever_uses_it_is_named() {
 fn read_only_partitions_and_unknown_devices_are_refused() {
     let machine = Machine::new();
     machine.put("sys/block/sda/ro", "1\n");
-    assert!(machine.facts().check_usable().is_err());
+    assert_eq!(candidate(&machine.facts(), 0), Err(WhyNot::ReadOnly));
     let roots = machine.roots();
     let partition = probe_sysfs(
         Path::new("x"),

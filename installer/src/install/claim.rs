@@ -4,10 +4,11 @@
 //! Pure.
 
 use crate::config::Overwrite;
+use crate::disk::choose;
 use crate::disk::coverage;
 use crate::disk::release;
 use crate::disk::target::Target;
-use crate::facts::DiskFacts;
+use crate::facts::{DiskFacts, Use};
 
 /// What an install takes besides its own disks, and what it leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,12 +38,13 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
     warnings.append(&mut refused);
     let others = kept(machine, needed.iter().copied().chain(&wiped));
     for disk in needed {
+        let mut free = disk.clone();
         if coverage::covers(word, disk) {
             release::actions(disk, &others)?;
-            disk.check_writable()?;
-        } else {
-            disk.check_usable()?;
+            free.users.clear();
         }
+        let path = disk.path.display().to_string();
+        choose::candidate(&free, 0).map_err(|why| why.failure(&path))?;
         coverage::check(word, disk)?;
     }
     Ok(Claim {
@@ -58,14 +60,19 @@ pub fn kept<'a>(
 ) -> Vec<&'a DiskFacts> {
     let names = |disk: &'a DiskFacts| std::iter::once(&disk.name).chain(&disk.paths);
     let taken: Vec<&String> = taken.flat_map(names).collect();
-    let is_kept = |disk: &&DiskFacts| !taken.contains(&&disk.name);
+    // What a RAID that is taken lies on is taken with it.
+    let is_under = |disk: &DiskFacts| {
+        let mut users = disk.users.iter();
+        users.any(|user| matches!(&user.how, Use::Md { name, .. } if taken.contains(&name)))
+    };
+    let is_kept = |disk: &&DiskFacts| !taken.contains(&&disk.name) && !is_under(disk);
     machine.iter().filter(is_kept).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Content, Holding, Use, User};
+    use crate::facts::{Content, Holding, User};
     use crate::failure::{Failure, Kind};
 
     fn disk(name: &str, vg: Option<&str>) -> DiskFacts {

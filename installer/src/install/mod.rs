@@ -13,3 +13,4 @@ pub mod report;
 pub mod run;
 mod signals;
 pub mod step;
+mod targets;

@@ -16,24 +16,21 @@ use super::claim::claim;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
-use super::signals;
+use super::{signals, targets};
 use crate::config::{
-    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
-    read_sources,
+    Answers, Config, Problems, Severity, Source, SourceKind, check_sources, origins, read_sources,
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
-use crate::facts::{self, DiskFacts, Roots};
+use crate::facts::{self, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::live::{self, Reach};
 use crate::sys::console::Printer;
-use crate::sys::{random, wait};
+use crate::sys::random;
 
 /// Room for file system structures on a file target, beyond the files themselves.
 const OVERHEAD: u64 = 512 << 20;
-/// How often a disk is looked for.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What the command line said.
 #[derive(Debug, Clone, Default)]
@@ -113,29 +110,26 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
             "correct the config; nothing was changed on any disk",
         ));
     };
-    let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let image = ImageSet::open(
         options
             .image
             .as_deref()
             .unwrap_or(Path::new(live::MEDIUM_IMAGE)),
     )?;
-    if !options.patience.is_zero() {
-        // Only to give it time: whatever is wrong with the device, the probe says it best.
-        let appeared = || Ok(device.exists().then_some(()));
-        wait::until("the disk", options.patience, PAUSE, appeared).ok();
-    }
     let mut word = config.storage.overwrite.clone();
     word.allowed |= options.allow_overwrite;
-    let (target, machine) = look_closely(Target::look(&device, options.size)?);
-    let claimed = claim(&word, &[&target], &machine)?;
-    target.check_free()?;
+    let (target, data) = targets::choose_targets(&config, &word, options, &checked.main)?;
+    let machine = target
+        .facts()
+        .map(|_| facts::probe(&Roots::default()).disks);
+    let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
+    let claimed = claim(&word, &needed, &machine.unwrap_or_default())?;
     let unfinished = target.unfinished();
     let plan = plan_install(
         &config,
         PlanInputs {
             target,
-            data: None,
+            data,
             wipe: claimed.wipe,
             warnings: claimed.warnings,
             manifest: &image.manifest,
@@ -157,50 +151,6 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         image,
         sources: sources.iter().map(|s| s.name.to_string()).collect(),
     })
-}
-
-/// Finds out what a target holds, and what else this machine has.
-fn look_closely(target: Target) -> (Target, Vec<DiskFacts>) {
-    let Target::Disk(mut disk) = target else {
-        return (target, Vec::new());
-    };
-    let roots = Roots::default();
-    let machine = facts::probe(&roots).disks;
-    match machine.iter().find(|found| found.name == disk.name) {
-        Some(found) => {
-            let path = disk.path;
-            disk = found.clone();
-            disk.path = path;
-        }
-        None => facts::read_holds(std::slice::from_mut(&mut disk), &roots),
-    }
-    (Target::Disk(disk), machine)
-}
-
-/// The disk to install on: the person's, else the config's.
-fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow::Result<PathBuf> {
-    let refuse = |what: &str, hint: &str| {
-        let message = format!("{source}: {what}");
-        Err(Failure::error(Kind::ConfigInvalid, message, hint))
-    };
-    if config.storage.data_disk.is_some() {
-        return refuse(
-            "install.data_disk: a second disk is not supported yet",
-            "leave it out: Longhorn's data then lies on the install disk",
-        );
-    }
-    match (given, &config.storage.device) {
-        (Some(path), _) => Ok(path.to_owned()),
-        (None, Some(DeviceChoice::Path(path))) if !path.is_empty() => Ok(PathBuf::from(path)),
-        (None, Some(DeviceChoice::Rule(_))) => refuse(
-            "install.device: choosing a disk by rule is not supported yet",
-            "name the disk, such as /dev/disk/by-id/..., or give --device",
-        ),
-        (None, _) => refuse(
-            "install.device is missing",
-            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
-        ),
-    }
 }
 
 /// Runs a plan.

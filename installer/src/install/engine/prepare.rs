@@ -14,6 +14,7 @@ use super::boot::read_exact;
 use crate::disk::former;
 use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
 use crate::disk::layout::{ALIGN, Role};
+use crate::disk::open;
 use crate::disk::release;
 use crate::disk::signatures::{self, Spared};
 use crate::facts::{self, DiskFacts, Roots};
@@ -60,8 +61,7 @@ impl Run<'_> {
 
     fn take_down(&self, planned: &DiskFacts) -> anyhow::Result<()> {
         let roots = Roots::default();
-        let now = facts::probe_disk(&planned.path, &roots)?;
-        planned.check_same(&now)?;
+        let now = open::find(planned, &roots)?;
         let machine = facts::list(&roots);
         let taken = self.plan.disks.iter().filter_map(|d| d.target.facts());
         for action in release::actions(&now, &claim::kept(&machine, taken))? {
