@@ -1,6 +1,7 @@
 //! The command line of `harrow`: what can be said, and one call for each verb.
 
 mod config;
+mod disks;
 mod said;
 
 use std::fs::File;
@@ -52,6 +53,8 @@ enum Verb {
     Config(config::Verb),
     /// Print what this machine is, as JSON (for config check --facts, and for bug reports)
     Facts(config::FactsArgs),
+    /// Show the disks of this machine, what they hold, and which can be installed on
+    Disks(disks::DisksArgs),
     /// Configure this machine from its config (runs by itself at every boot)
     Apply(ApplyArgs),
     /// Compare this running node with its config, and change nothing
@@ -156,6 +159,7 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Verify(args) => verify_node(&args),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
+        Verb::Disks(args) => disks::run(&args),
         Verb::Plan(args) => {
             let prepared = prepare(&args.said, &args.what, &options_of(&args.what))?;
             eprint!("{}", prepared.warnings.brief().render(Look::Plain));

@@ -9,6 +9,7 @@ mod disk;
 mod group;
 mod holds;
 mod machine;
+pub mod show;
 pub mod signature;
 #[cfg(test)]
 mod tests;

@@ -234,7 +234,7 @@ fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_facts(path: &Path) -> anyhow::Result<Facts> {
+pub fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     let unreadable = |e: String| {
         Failure::error(
             Kind::ConfigMissing,

@@ -66,6 +66,11 @@ impl Identity {
                 _ => {}
             }
         }
+        // Disks of one batch may say the same number; none is in two places. One that was put
+        // elsewhere since it was chosen is refused too, and that is no great loss.
+        if !self.in_place(disk) {
+            return Some("it is plugged in elsewhere".to_owned());
+        }
         if confirmed {
             return None;
         }
@@ -75,7 +80,7 @@ impl Identity {
         if let Some(is) = disk.wwn.as_ref().or(disk.serial.as_ref()) {
             return Some(format!("it is {is}, and the other said nothing of itself"));
         }
-        (!self.in_place(disk)).then(|| "it is plugged in elsewhere".to_owned())
+        None
     }
 
     /// Whether nothing says that it is plugged in elsewhere.

@@ -144,3 +144,42 @@ impl Block for OpenDisk {
         self.file.lend(range, run)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_found_under_its_new_name_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put("proc/self/mountinfo", "");
+        for (name, serial) in [("none-a", "S2"), ("none-b", "S1")] {
+            put(&format!("sys/block/{name}/size"), "2097152\n");
+            put(&format!("sys/block/{name}/ro"), "0\n");
+            put(&format!("sys/block/{name}/serial"), serial);
+            put(
+                &format!("sys/block/{name}/queue/logical_block_size"),
+                "512\n",
+            );
+        }
+        let roots = Roots::below(dir.path());
+        let planned = |serial: &str| DiskFacts {
+            path: "/dev/none-a".into(),
+            name: "none-a".into(),
+            size: 1 << 30,
+            sector_size: 512,
+            serial: Some(serial.into()),
+            ..DiskFacts::default()
+        };
+        let found = find(&planned("S1"), &roots).unwrap();
+        assert_eq!(found.path.to_str(), Some("/dev/none-b"));
+        let error = find(&planned("S3"), &roots).unwrap_err();
+        assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceUnknown);
+        assert!(error.to_string().contains("S3"), "{error}");
+    }
+}
