@@ -1,6 +1,7 @@
 //! The command line of `harrow`: what can be said, and one call for each verb.
 
 mod config;
+mod disks;
 mod said;
 
 use std::fs::File;
@@ -54,6 +55,8 @@ enum Verb {
     Config(config::Verb),
     /// Print what this machine is, as JSON (for config check --facts, and for bug reports)
     Facts(config::FactsArgs),
+    /// Show the disks of this machine, what they hold, and which can be installed on
+    Disks(disks::DisksArgs),
     /// Configure this machine from its config (runs by itself at every boot)
     Apply(ApplyArgs),
     /// Compare this running node with its config, and change nothing
@@ -100,6 +103,9 @@ struct What {
     /// Install onto a new sparse file of this size, such as 300G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
+    /// Overwrite the disk although it holds data, as install.allow_overwrite: true does
+    #[arg(long)]
+    allow_overwrite: bool,
     /// Folder or ISO with the image, or a URL of one; that of a folder ends with /
     /// [default: that of the medium, else install.iso_url]
     #[arg(long, value_name = "PLACE")]
@@ -163,6 +169,7 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Verify(args) => verify_node(&args),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
+        Verb::Disks(args) => disks::run(&args),
         Verb::Plan(args) => {
             let prepared = prepare(&args.said, &args.what, &options_of(&args.what))?;
             eprint!("{}", prepared.warnings.brief().render(Look::Plain));
@@ -252,6 +259,7 @@ fn options_of(what: &What) -> Options {
         },
         device: what.device.clone(),
         size: what.size,
+        allow_overwrite: what.allow_overwrite,
         consoles: if is_live(what) {
             live::consoles(&this_cmdline())
         } else {

@@ -3,95 +3,63 @@
 //! In: the path of a device, and where `/sys` and `/proc` are. Out: [`DiskFacts`], or an
 //! error that says why the device can't be installed on. Reads only.
 
+mod around;
+pub mod content;
+mod disk;
+mod group;
+mod holds;
 mod machine;
+pub mod show;
+pub mod signature;
+#[cfg(test)]
+mod tests;
+pub mod user;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::show;
 use crate::failure::{Failure, Kind};
 
-pub use machine::{Facts, MachineDisk, NicFacts, probe};
+pub use content::{Content, Holding, Partition};
+pub use disk::{DiskFacts, Namespace};
+pub use holds::read_one as read_contents;
+pub use machine::{Facts, NicFacts, list, probe};
+pub use user::{Use, User};
 
-/// Where the kernel's file systems are; another root in tests.
+use around::Around;
+
+/// Where the kernel's file systems and udev's database are; another root in tests.
 #[derive(Debug, Clone)]
 pub struct Roots {
     /// `/sys`
     pub sys: PathBuf,
     /// `/proc`
     pub proc: PathBuf,
+    /// `/dev`
+    pub dev: PathBuf,
+    /// `/run/udev`
+    pub udev: PathBuf,
+}
+
+impl Roots {
+    /// All of them below a folder.
+    pub fn below(dir: &Path) -> Self {
+        Self {
+            sys: dir.join("sys"),
+            proc: dir.join("proc"),
+            dev: dir.join("dev"),
+            udev: dir.join("run/udev"),
+        }
+    }
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Self {
-            sys: "/sys".into(),
-            proc: "/proc".into(),
-        }
-    }
-}
-
-/// A whole disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskFacts {
-    /// The path that was asked for.
-    pub path: PathBuf,
-    /// The kernel's name, such as `sda`.
-    pub name: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// Logical sector size in bytes.
-    pub sector_size: u32,
-    /// Model, when it says.
-    pub model: Option<String>,
-    /// Serial number, when it says.
-    pub serial: Option<String>,
-    /// World wide name, when it has one.
-    pub wwn: Option<String>,
-    /// Can't be written.
-    pub read_only: bool,
-    /// Who uses it or one of its partitions, in words.
-    pub users: Vec<String>,
-}
-
-impl DiskFacts {
-    /// One line for people.
-    pub fn describe(&self) -> String {
-        let mut line = format!("{}: {}", self.path.display(), show(self.size));
-        for (what, value) in [
-            ("model", &self.model),
-            ("serial", &self.serial),
-            ("wwn", &self.wwn),
-        ] {
-            if let Some(value) = value {
-                line += &format!(", {what} {value}");
-            }
-        }
-        line
-    }
-
-    /// An error when the disk can't be installed on, whatever its size.
-    pub fn check_usable(&self) -> anyhow::Result<()> {
-        let path = self.path.display();
-        if !self.users.is_empty() {
-            return Err(Failure::error(
-                Kind::DeviceInUse,
-                format!("{path} is in use: {}", self.users.join("; ")),
-                "unmount it, deactivate the volume group or stop the array, or name another disk",
-            ));
-        }
-        if self.read_only {
-            return Err(Failure::error(
-                Kind::DeviceFailed,
-                format!("{path} is read-only"),
-                "switch its write protection off, or name another disk",
-            ));
-        }
-        Ok(())
+        Self::below(Path::new("/"))
     }
 }
 
@@ -110,14 +78,19 @@ pub fn probe_disk(path: &Path, roots: &Roots) -> anyhow::Result<DiskFacts> {
     if !meta.file_type().is_block_device() {
         return Err(unknown("not a block device".into()));
     }
-    let number = meta.rdev();
+    let disk = probe_number(path, meta.rdev(), roots)?;
+    disk.ok_or_else(|| unknown("a partition, not a whole disk".into()))
+}
+
+/// Facts about the disk with this device number, as [`probe_disk`]; `None` for a partition.
+pub fn probe_number(path: &Path, number: u64, roots: &Roots) -> anyhow::Result<Option<DiskFacts>> {
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
     let dir = roots.sys.join(format!("dev/block/{major}:{minor}"));
-    probe_sysfs(path, &dir, roots)?.ok_or_else(|| unknown("a partition, not a whole disk".into()))
+    probe_sysfs(path, &dir, &Around::read(roots)?)
 }
 
 /// Facts from a block device's folder in sysfs; `None` for a partition.
-fn probe_sysfs(path: &Path, dir: &Path, roots: &Roots) -> anyhow::Result<Option<DiskFacts>> {
+fn probe_sysfs(path: &Path, dir: &Path, around: &Around) -> anyhow::Result<Option<DiskFacts>> {
     let dir = fs::canonicalize(dir).with_context(|| format!("reading {}", dir.display()))?;
     if dir.join("partition").exists() {
         return Ok(None);
@@ -127,80 +100,128 @@ fn probe_sysfs(path: &Path, dir: &Path, roots: &Roots) -> anyhow::Result<Option<
             .with_context(|| format!("reading {file} of {}", path.display()))?;
         Ok(text.parse()?)
     };
-    let sector_size = u32::try_from(number("queue/logical_block_size")?)?;
+    let queue = |file: &str| number(&format!("queue/{file}")).unwrap_or(0);
+    let (udev, udev_links) = around.udev(&dir);
+    let said = |keys: &[&str]| keys.iter().find_map(|key| udev.get(*key)).cloned();
+    let name = name_of(&dir);
+    let members = members_of(&dir);
+    let first = members.first().map(|member| {
+        let dir = around.roots.sys.join("block").join(member);
+        probe_sysfs(Path::new(""), &dir, around)
+    });
+    let first = first.transpose()?.flatten().unwrap_or_default();
+    let serial = ["serial", "device/serial"];
+    let wwn = ["wwid", "device/wwid"];
+    let file = |files: [&str; 2]| files.iter().find_map(|f| read(&dir.join(f)));
+    let mut links = around.links_to(&name);
+    links.extend(udev_links);
+    links.sort();
+    links.dedup();
+    links.retain(|link| link != path);
     Ok(Some(DiskFacts {
         path: path.to_owned(),
-        name: name_of(&dir),
         // sysfs counts in 512-byte units whatever the sector size.
         size: number("size")? * 512,
-        sector_size,
-        model: read(&dir.join("device/model")),
-        serial: read(&dir.join("serial")).or_else(|| read(&dir.join("device/serial"))),
-        wwn: read(&dir.join("wwid")).or_else(|| read(&dir.join("device/wwid"))),
+        sector_size: u32::try_from(number("queue/logical_block_size")?)?,
+        physical_sector_size: u32::try_from(queue("physical_block_size")).unwrap_or(0),
+        optimal_io_size: queue("optimal_io_size"),
+        discard: queue("discard_max_bytes") > 0,
+        model: read(&dir.join("device/model"))
+            .or_else(|| said(&["MODEL", "ID_MODEL"]))
+            .or(first.model),
+        serial: file(serial)
+            .or_else(|| unit_serial(&dir))
+            .or_else(|| said(&["SCSI_IDENT_SERIAL", "ID_SCSI_SERIAL", "ID_SERIAL_SHORT"]))
+            .or(first.serial),
+        wwn: file(wwn)
+            .or_else(|| said(&["ID_WWN_WITH_EXTENSION", "ID_WWN"]).map(|w| as_the_kernel(&w)))
+            .or(first.wwn),
+        transport: transport_of(&dir.to_string_lossy())
+            .map(str::to_owned)
+            .or(first.transport),
+        rotational: read(&dir.join("queue/rotational")).map(|r| r == "1"),
+        links,
+        nvme: namespace_of(&dir),
+        paths: members,
         read_only: number("ro")? != 0,
-        users: users_of(&dir, roots)?,
+        removable: number("removable").unwrap_or(0) != 0,
+        medium: around.system.contains(&name) || first.medium,
+        users: user::users_of(&dir, around),
+        holds: Vec::new(),
+        unreadable: None,
+        name,
     }))
 }
 
-/// Mounts, swap and holders (LVM, MD, multipath, dm-crypt) of a disk and its partitions.
-fn users_of(dir: &Path, roots: &Roots) -> anyhow::Result<Vec<String>> {
-    let mountinfo =
-        fs::read_to_string(roots.proc.join("self/mountinfo")).context("reading mountinfo")?;
-    let swaps = fs::read_to_string(roots.proc.join("swaps")).unwrap_or_default();
-    let mut users = Vec::new();
-    for part in std::iter::once(dir.to_owned()).chain(partitions_of(dir)) {
-        let name = name_of(&part);
-        if let Some(number) = read(&part.join("dev")) {
-            for mount in mounts_of(&mountinfo, &number) {
-                users.push(format!("{name} is mounted on {mount}"));
-            }
-        }
-        if swaps
-            .lines()
-            .any(|l| l.split_whitespace().next() == Some(&format!("/dev/{name}")))
-        {
-            users.push(format!("{name} is swap space"));
-        }
-        for holder in children(&part.join("holders")) {
-            users.push(format!(
-                "{name} is part of {}",
-                holder_in_words(&part.join("holders").join(holder))
-            ));
-        }
+/// Kernel's names of the paths to a multipath disk, be it dm-multipath's or NVMe's own.
+fn members_of(dir: &Path) -> Vec<String> {
+    if read(&dir.join("dm/uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
+        return children(&dir.join("slaves"));
     }
-    Ok(users)
+    Vec::new()
 }
 
-fn holder_in_words(dir: &Path) -> String {
-    let device = name_of(dir);
-    match (
-        read(&dir.join("dm/name")),
-        read(&dir.join("dm/uuid")),
-        read(&dir.join("md/level")),
-    ) {
-        (Some(name), Some(uuid), _) if uuid.starts_with("LVM-") => format!("the LVM volume {name}"),
-        (Some(name), Some(uuid), _) if uuid.starts_with("mpath-") => {
-            format!("the multipath disk {name}")
-        }
-        (Some(name), _, _) => format!("the device-mapper device {name}"),
-        (_, _, Some(level)) => format!("the {level} array {device}"),
-        _ => device,
+/// The unit serial number that a SCSI disk tells: page 80h, a head of four bytes before it.
+fn unit_serial(dir: &Path) -> Option<String> {
+    let page = fs::read(dir.join("device/vpd_pg80")).ok()?;
+    let text = String::from_utf8_lossy(page.get(4..)?);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    Some(text.to_owned()).filter(|t| !t.is_empty())
+}
+
+/// A WWN of udev (`0x5000...`) as the kernel writes it.
+fn as_the_kernel(wwn: &str) -> String {
+    match wwn.strip_prefix("0x") {
+        Some(number) => format!("naa.{number}"),
+        None => wwn.to_owned(),
     }
 }
 
-/// Where a device is mounted, by `major:minor` (proc_pid_mountinfo(5): fields 3 and 5).
-fn mounts_of<'a>(mountinfo: &'a str, number: &'a str) -> impl Iterator<Item = &'a str> {
-    mountinfo.lines().filter_map(move |line| {
-        let mut fields = line.split(' ').skip(2);
-        (fields.next() == Some(number))
-            .then(|| fields.nth(1))
-            .flatten()
+fn namespace_of(dir: &Path) -> Option<Namespace> {
+    let nsid = read(&dir.join("nsid"))?.parse().ok();
+    // All zeros is how a namespace says that it has none.
+    let told = |file: &str| {
+        let text = read(&dir.join(file))?;
+        text.bytes()
+            .any(|b| b != b'0' && b != b'-' && b != b' ')
+            .then_some(text)
+    };
+    Some(Namespace {
+        nsid,
+        eui: told("eui"),
+        nguid: told("nguid"),
     })
 }
 
+/// How a disk is attached, from the path of its device in sysfs.
+fn transport_of(path: &str) -> Option<&'static str> {
+    let has = |part: &str| path.contains(part);
+    match () {
+        () if has("/nvme") => Some("nvme"),
+        () if has("/virtio") => Some("virtio"),
+        () if has("/usb") => Some("usb"),
+        () if has("/rport-") => Some("fc"),
+        () if has("/end_device-") || has("/sas_") => Some("sas"),
+        () if has("/ata") => Some("sata"),
+        () => None,
+    }
+}
+
+/// The number of a partition that kpartx made of a multipath disk.
+fn mapped_partition(dir: &Path) -> Option<u32> {
+    let uuid = read(&dir.join("dm/uuid"))?;
+    let (number, disk) = uuid.strip_prefix("part")?.split_once('-')?;
+    number.parse().ok().filter(|_| disk.starts_with("mpath-"))
+}
+
+/// Folders of the partitions of a disk.
 fn partitions_of(dir: &Path) -> Vec<PathBuf> {
     let names = children(dir).into_iter().map(|name| dir.join(name));
-    names.filter(|p| p.join("partition").exists()).collect()
+    let mut found: Vec<PathBuf> = names.filter(|p| p.join("partition").exists()).collect();
+    let holders = dir.join("holders");
+    let mapped = children(&holders).into_iter().map(|n| holders.join(n));
+    found.extend(mapped.filter(|p| mapped_partition(p).is_some()));
+    found
 }
 
 /// The disks of this machine, for hints.
@@ -222,9 +243,17 @@ fn list_disks(roots: &Roots) -> String {
 
 /// Names of the block devices that are disks of their own.
 fn disk_names(block: &Path) -> Vec<String> {
-    let virtual_ones = ["loop", "ram", "zram", "dm-", "md", "sr", "fd"];
+    let virtual_ones = ["loop", "ram", "zram", "md", "sr", "fd"];
     let mut names = children(block);
-    names.retain(|name| !virtual_ones.iter().any(|v| name.starts_with(v)));
+    names.retain(|name| {
+        let dir = block.join(name);
+        let is_map = || !members_of(&dir).is_empty();
+        // A path of an NVMe disk with several has no node of its own.
+        let hidden = || read(&dir.join("hidden")).is_some_and(|h| h == "1");
+        !virtual_ones.iter().any(|v| name.starts_with(v))
+            && (!name.starts_with("dm-") || is_map())
+            && !hidden()
+    });
     names
 }
 
@@ -251,123 +280,4 @@ fn name_of(dir: &Path) -> String {
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned()).filter(|t| !t.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A machine with the disk `sda` (one partition `sda1`), as sysfs shows it.
-    struct Machine(tempfile::TempDir);
-
-    impl Machine {
-        fn new() -> Self {
-            let machine = Self(tempfile::tempdir().unwrap());
-            machine.put("sys/block/sda/dev", "8:0\n");
-            machine.put("sys/block/sda/size", "629145600\n");
-            machine.put("sys/block/sda/ro", "0\n");
-            machine.put("sys/block/sda/queue/logical_block_size", "512\n");
-            machine.put("sys/block/sda/device/model", "QEMU HARDDISK   \n");
-            machine.put("sys/block/sda/wwid", "naa.5000c500\n");
-            machine.put("sys/block/sda/sda1/dev", "8:1\n");
-            machine.put("sys/block/sda/sda1/partition", "1\n");
-            machine.put(
-                "proc/self/mountinfo",
-                "36 1 9:9 / / rw - ext4 /dev/other rw\n",
-            );
-            machine
-        }
-
-        fn put(&self, path: &str, text: &str) {
-            let path = self.0.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-
-        fn facts(&self) -> DiskFacts {
-            let roots = self.roots();
-            probe_sysfs(Path::new("/dev/sda"), &roots.sys.join("block/sda"), &roots)
-                .unwrap()
-                .unwrap()
-        }
-
-        fn roots(&self) -> Roots {
-            Roots {
-                sys: self.0.path().join("sys"),
-                proc: self.0.path().join("proc"),
-            }
-        }
-
-        fn refusal(&self) -> String {
-            let error = self.facts().check_usable().unwrap_err();
-            assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceInUse);
-            error.to_string()
-        }
-    }
-
-    #[test]
-    fn a_free_disk_is_described() {
-        let facts = Machine::new().facts();
-        facts.check_usable().unwrap();
-        assert_eq!(
-            facts.describe(),
-            "/dev/sda: 300 GiB, model QEMU HARDDISK, wwn naa.5000c500"
-        );
-        assert_eq!(facts.sector_size, 512);
-    }
-
-    #[test]
-    fn whatever_uses_it_is_named() {
-        let machine = Machine::new();
-        machine.put(
-            "proc/self/mountinfo",
-            "36 1 8:1 / /mnt/data rw - ext4 /dev/sda1 rw\n",
-        );
-        assert!(machine.refusal().contains("sda1 is mounted on /mnt/data"));
-
-        let machine = Machine::new();
-        machine.put(
-            "proc/swaps",
-            "Filename Type Size\n/dev/sda1 partition 1 0 -2\n",
-        );
-        assert!(machine.refusal().contains("sda1 is swap space"));
-
-        let machine = Machine::new();
-        machine.put("sys/block/sda/sda1/holders/dm-0/dm/name", "vg-root\n");
-        machine.put("sys/block/sda/sda1/holders/dm-0/dm/uuid", "LVM-abc\n");
-        assert!(
-            machine
-                .refusal()
-                .contains("sda1 is part of the LVM volume vg-root")
-        );
-
-        let machine = Machine::new();
-        machine.put("sys/block/sda/holders/md0/md/level", "raid1\n");
-        assert!(
-            machine
-                .refusal()
-                .contains("sda is part of the raid1 array md0")
-        );
-    }
-
-    #[test]
-    fn read_only_partitions_and_unknown_devices_are_refused() {
-        let machine = Machine::new();
-        machine.put("sys/block/sda/ro", "1\n");
-        assert!(machine.facts().check_usable().is_err());
-        let roots = machine.roots();
-        let partition =
-            probe_sysfs(Path::new("x"), &roots.sys.join("block/sda/sda1"), &roots).unwrap();
-        assert_eq!(partition, None);
-        for path in ["/dev/no-such-disk", "/etc/passwd"] {
-            let error = probe_disk(Path::new(path), &roots).unwrap_err();
-            let failure = Failure::of(&error).unwrap();
-            assert_eq!(failure.kind, Kind::DeviceUnknown);
-            assert!(
-                failure.hint.contains("/dev/sda (300 GiB)"),
-                "{}",
-                failure.hint
-            );
-        }
-    }
 }

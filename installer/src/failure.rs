@@ -19,6 +19,8 @@ pub enum Kind {
     DeviceTooSmall,
     /// Something uses the disk.
     DeviceInUse,
+    /// The disk holds data, and nothing says that it may be lost.
+    DeviceHoldsData,
     /// The disk can't be written, or failed while being written.
     DeviceFailed,
     /// A file of the image set is missing, short, or has another digest.
@@ -47,7 +49,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its exit code and meaning; the documented contract.
-    pub const TABLE: [(Self, u8, &'static str); 17] = [
+    pub const TABLE: [(Self, u8, &'static str); 18] = [
         (Self::ConfigMissing, 10, "the config can't be read"),
         (Self::ConfigInvalid, 11, "the config has problems"),
         (
@@ -61,6 +63,11 @@ impl Kind {
             Self::DeviceFailed,
             23,
             "the disk can't be opened or written",
+        ),
+        (
+            Self::DeviceHoldsData,
+            24,
+            "the disk holds data, and nothing says that it may be lost",
         ),
         (Self::ImageDamaged, 30, "the image is incomplete or damaged"),
         (Self::ImageVerity, 31, "the image's verity hash is wrong"),
@@ -154,7 +161,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.chain().find_map(|cause| cause.downcast_ref()) {
         Some(CmdError::Missing { .. }) => Kind::ToolMissing.exit_code(),
-        Some(CmdError::Failed { .. }) => Kind::ToolFailed.exit_code(),
+        Some(CmdError::Failed { .. } | CmdError::TimedOut { .. }) => Kind::ToolFailed.exit_code(),
         None => 1,
     }
 }

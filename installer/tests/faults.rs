@@ -189,6 +189,7 @@ fn plan_for(place: &Place) -> Plan {
         unfinished: target.unfinished(),
         target,
         data: None,
+        warnings: Vec::new(),
         wipe: Vec::new(),
         manifest: &place.manifest(),
         consoles: &["tty0".into()],

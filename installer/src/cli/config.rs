@@ -234,7 +234,7 @@ fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_facts(path: &Path) -> anyhow::Result<Facts> {
+pub fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     let unreadable = |e: String| {
         Failure::error(
             Kind::ConfigMissing,
@@ -301,7 +301,7 @@ fn convert(file: &Path) -> anyhow::Result<()> {
 /// `harrow facts`
 pub fn facts(args: &FactsArgs) -> anyhow::Result<()> {
     use std::io::Write as _;
-    let facts = facts::probe(&Roots::default(), Path::new("/dev"));
+    let facts = facts::probe(&Roots::default());
     let text = serde_json::to_string_pretty(&facts).context("writing the facts")?;
     match &args.out {
         None => println!("{text}"),

@@ -106,7 +106,7 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "memory" => formats::reserved_memory(text).map(drop),
         "model-pattern" => formats::model_pattern(text).map(drop),
         "module" => formats::kernel_module(text),
-        "multipath-pattern" => formats::multipath_pattern(text),
+        "multipath-pattern" => formats::multipath_pattern(text).map(drop),
         "nameserver" => formats::nameserver(text).map(drop),
         "node-ipv4" => formats::node_ipv4(text).map(drop),
         "ntp-server" => formats::ntp_server(text),

@@ -3,44 +3,39 @@
 //! In: answers and the machine's facts. Out: disks and NICs that are not there, a rule that
 //! fits none or several disks, sizes that do not fit.
 
-use super::answers::{Answers, DeviceChoice, DiskRule, InterfaceAnswers, NodeRole, Pick};
+use super::answers::{Answers, DeviceChoice, InterfaceAnswers, NodeRole};
 use super::formats;
 use super::problem::{Code, Problems};
 use super::resolve::data_place;
 use super::resolved::Sizes;
-use crate::disk::layout::{least_disk, show};
-use crate::facts::{Facts, MachineDisk};
+use crate::disk::choose::{self, Refusal, WhyNot};
+use crate::disk::layout::{least_data_disk, least_disk, show};
+use crate::facts::{DiskFacts, Facts, user};
 
 /// What of a config this machine does not have.
 pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
     let mut problems = Problems::default();
     let install = &answers.install;
-    let device = find_disk(
-        "install.device",
-        install.device.as_ref(),
-        facts,
-        &mut problems,
-    );
-    let data = find_disk(
-        "install.data_disk",
-        install.data_disk.as_ref(),
-        facts,
-        &mut problems,
-    );
-    if let Some(disk) = device {
-        check_install_disk(answers, disk, &mut problems);
-    }
+    let mut disk_of = |field: &str, choice: &Option<DeviceChoice>, least| {
+        let disk = find_disk(field, choice.as_ref(), least, facts, &mut problems);
+        if let Some(disk) = disk {
+            check_candidate(field, disk, least, &mut problems);
+        }
+        disk
+    };
+    let device = disk_of("install.device", &install.device, least_size(answers));
+    let data = disk_of("install.data_disk", &install.data_disk, least_data_disk());
     if let (Some(device), Some(data)) = (device, data)
-        && device.disk.name == data.disk.name
+        && device.name == data.name
         && install.device != install.data_disk
     {
-        let message = format!("is {}, the install disk", data.disk.path.display());
+        let message = format!("is {}, the install disk", data.path.display());
         problems.add(Code::SameDisk, "install.data_disk", message, "another disk");
     }
     for (i, path) in install.wipe_disks_list.iter().enumerate() {
         let field = format!("install.wipe_disks_list[{i}]");
         let choice = DeviceChoice::Path(path.clone());
-        find_disk(&field, Some(&choice), facts, &mut problems);
+        find_disk(&field, Some(&choice), 0, facts, &mut problems);
     }
     let management = &install.management_interface;
     check_nics(
@@ -57,147 +52,68 @@ pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
     problems
 }
 
-/// The disk that a choice means.
+/// The disk that a choice means. One that is named is judged later: that it can't be installed on
+/// is a problem with another code than that it is not there.
 fn find_disk<'a>(
     field: &str,
     choice: Option<&DeviceChoice>,
+    least: u64,
     facts: &'a Facts,
     problems: &mut Problems,
-) -> Option<&'a MachineDisk> {
-    match choice? {
-        DeviceChoice::Path(path) if path.is_empty() => None,
-        DeviceChoice::Path(path) => {
-            let is_it = |d: &&MachineDisk| {
-                d.disk.path.as_os_str() == path.as_str()
-                    || d.links.iter().any(|l| l.as_os_str() == path.as_str())
-            };
-            let found = facts.disks.iter().find(is_it);
-            if found.is_none() {
-                let message = format!("this machine has no {path}");
-                problems.add(Code::NoSuchDisk, field, message, list(facts.disks.iter()));
-            }
-            found
+) -> Option<&'a DiskFacts> {
+    let found = match choice? {
+        DeviceChoice::Path(path) if path.is_empty() => return None,
+        DeviceChoice::Path(path) => choose::named(path, &facts.disks),
+        rule @ DeviceChoice::Rule(_) => choose::choose(rule, &facts.disks, least),
+    };
+    match found {
+        Ok(disk) => return Some(disk),
+        Err(refusal @ Refusal::NoSuch { .. }) => {
+            problems.add(Code::NoSuchDisk, field, refusal.to_string(), refusal.hint());
         }
-        DeviceChoice::Rule(rule) => match pick(rule, &facts.disks) {
-            Ok(disk) => Some(disk),
-            Err(fitting) if fitting.is_empty() => {
-                let message = "no disk of this machine fits the rule";
-                problems.add(Code::NoSuchDisk, field, message, list(facts.disks.iter()));
-                None
-            }
-            Err(fitting) => {
-                let message = format!("{} disks fit the rule", fitting.len());
-                let hint = format!(
-                    "add pick: smallest or largest; {}",
-                    list(fitting.into_iter())
-                );
-                problems.add(Code::ManyDisks, field, message, hint);
-                None
-            }
-        },
-    }
-}
-
-/// The one disk that fits a rule, or all that fit.
-pub fn pick<'a>(
-    rule: &DiskRule,
-    disks: &'a [MachineDisk],
-) -> Result<&'a MachineDisk, Vec<&'a MachineDisk>> {
-    let fitting: Vec<&MachineDisk> = disks.iter().filter(|d| fits(rule, d)).collect();
-    let chosen = match (rule.pick, fitting.as_slice()) {
-        (_, [only]) => Some(*only),
-        (Some(Pick::Smallest), _) => fitting.iter().copied().min_by_key(|d| d.disk.size),
-        (Some(Pick::Largest), _) => fitting.iter().copied().max_by_key(|d| d.disk.size),
-        _ => None,
-    };
-    chosen.ok_or(fitting)
-}
-
-fn fits(rule: &DiskRule, disk: &MachineDisk) -> bool {
-    let size = |text: &Option<String>| text.as_deref().and_then(|t| formats::size(t, 0).ok());
-    let same = |wanted: &Option<String>, is: &Option<String>| {
-        let equal = |w: &String| is.as_ref().is_some_and(|i| i.eq_ignore_ascii_case(w));
-        wanted.as_ref().is_none_or(equal)
-    };
-    let transport = rule
-        .transport
-        .map(|t| format!("{t:?}").to_ascii_lowercase());
-    !disk.disk.read_only
-        && size(&rule.min_size).is_none_or(|min| disk.disk.size >= min)
-        && size(&rule.max_size).is_none_or(|max| disk.disk.size <= max)
-        && rule.rotational.is_none_or(|r| disk.rotational == Some(r))
-        && same(&transport, &disk.transport)
-        && same(&rule.serial, &disk.disk.serial)
-        && same(&rule.wwn, &disk.disk.wwn)
-        && rule.model.as_ref().is_none_or(|pattern| {
-            let model = disk.disk.model.as_deref().unwrap_or_default();
-            matches(pattern.as_bytes(), model.as_bytes())
-        })
-}
-
-/// Whether a text fits a pattern with `*` and `?`; linear in each, without recursion.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p + 1, t));
-                p += 1;
-            }
-            Some(c) if *c == b'?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((after, taken)) => {
-                    star = Some((after, taken + 1));
-                    p = after;
-                    t = taken + 1;
-                }
-                None => return false,
-            },
+        Err(refusal @ Refusal::Several { .. }) => {
+            problems.add(Code::ManyDisks, field, refusal.to_string(), refusal.hint());
+        }
+        Err(refusal @ Refusal::NotCandidate { .. }) => {
+            let message = format!("no disk that fits the rule can be taken: {refusal}");
+            problems.add(Code::NoSuchDisk, field, message, refusal.hint());
         }
     }
-    pattern.iter().skip(p).all(|c| *c == b'*')
+    None
 }
 
-fn list<'a>(disks: impl Iterator<Item = &'a MachineDisk>) -> String {
-    let lines: Vec<String> = disks.map(|d| d.disk.describe()).collect();
-    if lines.is_empty() {
-        return "it has no disks".into();
+/// Whether a disk that was named can be installed on.
+fn check_candidate(field: &str, disk: &DiskFacts, least: u64, problems: &mut Problems) {
+    let path = disk.path.display();
+    if let Err(why) = choose::candidate(disk, 0) {
+        let (code, message, hint) = match why {
+            WhyNot::InUse(users) => (
+                Code::DiskInUse,
+                format!("{path} was in use: {}", user::in_words(&users)),
+                "an install refuses a disk in use",
+            ),
+            why => (Code::NoSuchDisk, format!("{path}: {why}"), why.hint()),
+        };
+        problems.add(code, field, message, hint);
     }
-    format!("its disks are {}", lines.join("; "))
+    if disk.size > 0 && disk.size < least {
+        let (has, needs) = (show(disk.size), show(least));
+        problems.add(
+            Code::DiskTooSmall,
+            field,
+            format!("{path} has {has}, the partitions need {needs}"),
+            "a larger disk, or a smaller install.persistent_partition_size (20Gi at least)",
+        );
+    }
 }
 
-fn check_install_disk(answers: &Answers, disk: &MachineDisk, problems: &mut Problems) {
-    let field = "install.device";
-    let path = disk.disk.path.display();
+/// The least size of the install disk, in bytes.
+fn least_size(answers: &Answers) -> u64 {
     let var = match &answers.install.persistent_partition_size {
         Some(text) => formats::size(text, 0).unwrap_or(0),
         None => 150 << 30,
     };
-    let needed = least_disk(Sizes { var }, data_place(answers));
-    if disk.disk.size < needed {
-        problems.add(
-            Code::DiskTooSmall,
-            field,
-            format!(
-                "{path} has {}, the partitions need {}",
-                show(disk.disk.size),
-                show(needed)
-            ),
-            "a larger disk, or a smaller install.persistent_partition_size (20Gi at least)",
-        );
-    }
-    if !disk.disk.users.is_empty() {
-        problems.add(
-            Code::DiskInUse,
-            field,
-            format!("{path} was in use: {}", disk.disk.users.join("; ")),
-            "an install refuses a disk in use",
-        );
-    }
+    least_disk(Sizes { var }, data_place(answers))
 }
 
 fn check_nics(network: &str, nics: &[InterfaceAnswers], facts: &Facts, problems: &mut Problems) {
@@ -255,54 +171,5 @@ fn check_reservations(answers: &Answers, facts: &Facts, problems: &mut Problems)
             show(facts.memory)
         );
         problems.add(Code::ReservedTooMuch, field, message, "reserve less");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, text, expected) in [
-            ("SAMSUNG*", "SAMSUNG MZ", true),
-            ("*MZ?", "SAMSUNG MZ7", true),
-            ("SAMSUNG", "SAMSUNG MZ", false),
-            ("*", "", true),
-            ("?", "", false),
-            ("a*b*c", "axxbyyc", true),
-        ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_rule_picks_one_or_names_those_that_fit() {
-        let disk = |name: &str, size: u64| -> MachineDisk {
-            let json = serde_json::json!({
-                "path": format!("/dev/{name}"), "name": name, "size": size << 30,
-                "sector_size": 512, "model": "M1", "serial": name, "wwn": null,
-                "read_only": false, "users": [], "transport": "sata", "rotational": false,
-            });
-            serde_json::from_value(json).unwrap()
-        };
-        let disks = [disk("sda", 100), disk("sdb", 500), disk("sdc", 900)];
-        let rule = |json: serde_json::Value| serde_json::from_value::<DiskRule>(json).unwrap();
-        let name = |r: &DiskRule| {
-            pick(r, &disks)
-                .map(|d| d.disk.name.clone())
-                .map_err(|f| f.len())
-        };
-        let least = serde_json::json!({"min_size": "400G"});
-        assert_eq!(name(&rule(least)), Err(2));
-        let smallest = serde_json::json!({"min_size": "400G", "pick": "smallest"});
-        assert_eq!(name(&rule(smallest)), Ok("sdb".into()));
-        let serial = serde_json::json!({"serial": "SDC", "transport": "sata"});
-        assert_eq!(name(&rule(serial)), Ok("sdc".into()));
-        assert_eq!(name(&rule(serde_json::json!({"rotational": true}))), Err(0));
     }
 }

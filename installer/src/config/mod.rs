@@ -41,7 +41,7 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole};
+pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick};
 pub use codes::{Code, Severity};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;
@@ -50,7 +50,8 @@ pub use machine::check_machine;
 pub use problem::{Look, Mark, Problem, Problems};
 pub use resolve::resolve;
 pub use resolved::{
-    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
+    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, Multipath, NicSelector, Os,
+    Overwrite, Sizes, Storage, StorageKinds,
 };
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};

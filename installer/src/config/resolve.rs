@@ -2,6 +2,8 @@
 //!
 //! In: answers. Out: a config that can be planned and rendered, or all problems at once.
 
+mod storage;
+
 use std::collections::BTreeMap;
 
 use super::answers::{
@@ -12,7 +14,8 @@ use super::formats::{self, KeySource, Wrong};
 use super::problem::{Code, Problems, Severity};
 use super::relations;
 use super::resolved::{
-    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Sizes, Storage,
+    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Overwrite,
+    Sizes, Storage,
 };
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
@@ -95,6 +98,11 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
                 TableKind::Mbr
             } else {
                 TableKind::Gpt
+            },
+            overwrite: Overwrite {
+                allowed: install.allow_overwrite.unwrap_or(false),
+                wipe_all: install.wipe_all_disks.unwrap_or(false),
+                wipe: install.wipe_disks_list.clone(),
             },
         },
         poweroff: install.poweroff.unwrap_or(false),
@@ -200,6 +208,7 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
         persistent_paths,
         kernel_arguments: arguments.split_whitespace().map(str::to_owned).collect(),
         tty,
+        multipath: storage::multipath(&os.external_storage_config, values),
     }
 }
 

@@ -71,6 +71,26 @@ pub struct Os {
     pub kernel_arguments: Vec<String>,
     /// Console of the node, such as `ttyS0,115200n8`; `None` means those of the installer.
     pub tty: Option<String>,
+    /// Which disks multipath takes; `None` when it is off.
+    pub multipath: Option<Multipath>,
+}
+
+/// `os.external_storage_config`, when it is on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Multipath {
+    /// What multipath leaves alone.
+    pub blacklist: StorageKinds,
+    /// What of that it takes all the same.
+    pub exceptions: StorageKinds,
+}
+
+/// Disks by what they say of themselves, as multipath.conf(5) names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageKinds {
+    /// Vendor and product, at least one of the two.
+    pub devices: Vec<(Option<String>, Option<String>)>,
+    /// World wide ids.
+    pub wwids: Vec<String>,
 }
 
 /// One file of `os.write_files`, decoded.
@@ -152,6 +172,19 @@ pub struct Storage {
     pub data: DataPlace,
     /// Which partition table the install disk gets.
     pub table: TableKind,
+    /// What may be lost.
+    pub overwrite: Overwrite,
+}
+
+/// The config's word on disks that hold data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overwrite {
+    /// The disks that the install needs may hold data.
+    pub allowed: bool,
+    /// Every disk with an old install is wiped, and those that the install needs may hold data.
+    pub wipe_all: bool,
+    /// Paths of further disks to wipe.
+    pub wipe: Vec<String>,
 }
 
 /// Sizes that the config decides.

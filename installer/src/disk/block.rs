@@ -10,9 +10,11 @@ use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 
 use rustix::fs::{Advice, FallocateFlags};
+
+use crate::sys::cmd::Cmd;
 
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 1 << 20;
@@ -27,6 +29,12 @@ pub trait Block: Send + Sync + fmt::Debug {
 
     /// Makes a range read as zeros.
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Tells the disk that nobody needs what is in a range, which may then read as anything. Says
+    /// whether the disk offers that.
+    fn discard(&self, _range: Range<u64>) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// Waits until everything that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
@@ -84,6 +92,27 @@ impl Block for File {
         Ok(())
     }
 
+    fn discard(&self, range: Range<u64>) -> io::Result<bool> {
+        let meta = self.metadata()?;
+        let len = range.end.saturating_sub(range.start);
+        if len == 0 {
+            return Ok(true);
+        }
+        if !meta.file_type().is_block_device() {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            return Ok(rustix::fs::fallocate(self, flags, range.start, len).is_ok());
+        }
+        if !offers_discard(meta.rdev()) {
+            return Ok(false);
+        }
+        // BLKDISCARD is an ioctl, which takes unsafe code here and none there. `--force`: the disk is
+        // held open by this very program.
+        let discard = Cmd::new("blkdiscard").arg("--force").arg("--offset");
+        let discard = discard.arg(range.start.to_string()).arg("--length");
+        let discard = discard.arg(len.to_string()).arg(path_of(self));
+        discard.run().map(|_| true).map_err(io::Error::other)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
     }
@@ -108,6 +137,13 @@ impl Block for File {
     ) -> anyhow::Result<()> {
         run(&path_of(self))
     }
+}
+
+/// What the kernel says of a whole disk (`Documentation/ABI/stable/sysfs-block`).
+fn offers_discard(device: u64) -> bool {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let most = format!("/sys/dev/block/{major}:{minor}/queue/discard_max_bytes");
+    std::fs::read_to_string(most).is_ok_and(|text| text.trim() != "0")
 }
 
 /// A name for an open file that other programs can use as long as it is open.

@@ -11,8 +11,10 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::block::Block;
+use super::choose;
 use super::journal::{self, Unfinished};
 use super::layout::{Shape, show};
+use super::open::OpenDisk;
 use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 
@@ -40,9 +42,7 @@ impl Target {
         let Some(size) = size else {
             let facts =
                 facts::probe_disk(path, &Roots::default()).map_err(|e| explain_file(path, e))?;
-            facts.check_usable()?;
-            check_not_held(path)?;
-            return Ok(Self::Disk(facts));
+            return Self::of_disk(facts);
         };
         if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device()) {
             return Err(Failure::error(
@@ -61,6 +61,22 @@ impl Target {
             size,
             begun,
         })
+    }
+
+    /// A disk that was chosen.
+    pub fn of_disk(disk: DiskFacts) -> anyhow::Result<Self> {
+        let path = disk.path.display().to_string();
+        choose::candidate(&disk, 0).map_err(|why| why.failure(&path))?;
+        check_not_held(&disk.path)?;
+        Ok(Self::Disk(disk))
+    }
+
+    /// The facts of a disk.
+    pub fn facts(&self) -> Option<&DiskFacts> {
+        match self {
+            Self::Disk(facts) => Some(facts),
+            Self::File { .. } => None,
+        }
     }
 
     /// Path of the device or file.
@@ -92,7 +108,10 @@ impl Target {
         Shape {
             size: self.size(),
             sector_size: self.sector_size(),
-            optimal_io: 0,
+            optimal_io: match self {
+                Self::Disk(facts) => facts.optimal_io_size,
+                Self::File { .. } => 0,
+            },
         }
     }
 
@@ -157,25 +176,7 @@ impl Target {
     /// since names may have moved, and is locked; a file is created.
     pub fn open(&self) -> anyhow::Result<Box<dyn Block>> {
         match self {
-            Self::Disk(planned) => {
-                let now = facts::probe_disk(&planned.path, &Roots::default())?;
-                now.check_usable()?;
-                if (now.size, &now.serial, &now.wwn)
-                    != (planned.size, &planned.serial, &planned.wwn)
-                {
-                    return Err(Failure::error(
-                        Kind::DeviceUnknown,
-                        format!(
-                            "{} is now another disk than planned: {}",
-                            planned.path.display(),
-                            now.describe()
-                        ),
-                        "nothing was written; run the install again",
-                    ));
-                }
-                check_not_held(&planned.path)?;
-                Ok(Box::new(lock(&planned.path)?))
-            }
+            Self::Disk(planned) => Ok(Box::new(OpenDisk::open(planned, &Roots::default())?)),
             Self::File { path, size, begun } => {
                 let mut options = File::options();
                 let options = options
@@ -255,7 +256,7 @@ fn explain_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Asks the kernel itself whether anything holds the disk: an exclusive open fails then.
-fn check_not_held(path: &Path) -> anyhow::Result<()> {
+pub(super) fn check_not_held(path: &Path) -> anyhow::Result<()> {
     let flags = rustix::fs::OFlags::EXCL.bits() as i32;
     let opened = File::options().read(true).custom_flags(flags).open(path);
     match opened {
@@ -275,16 +276,7 @@ fn check_not_held(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Opens and locks a disk. udev leaves a locked disk alone (systemd.io/BLOCK_DEVICE_LOCKING),
-/// and a second install on the same disk stops here.
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = File::options().read(true).write(true).open(path);
-    let file = file.map_err(|e| Failure::of_write(e, format!("opening {}", path.display())))?;
-    lock_file(&file, path)?;
-    Ok(file)
-}
-
-fn lock_file(file: &File, path: &Path) -> anyhow::Result<()> {
+pub(super) fn lock_file(file: &File, path: &Path) -> anyhow::Result<()> {
     match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::error(
             Kind::DeviceInUse,

@@ -4,11 +4,14 @@
 //! `harrow config check --facts` reads on any machine. Reads only.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DiskFacts, Roots, children, disk_names, probe_sysfs, read};
+use super::around::Around;
+use super::content::Holding;
+use super::{DiskFacts, Roots, children, disk_names, group, holds, probe_sysfs, read};
+use crate::sys::cmdline::Cmdline;
 
 /// What a machine is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,26 +24,9 @@ pub struct Facts {
     /// Memory in bytes.
     pub memory: u64,
     /// Disks.
-    pub disks: Vec<MachineDisk>,
+    pub disks: Vec<DiskFacts>,
     /// Wired NICs.
     pub nics: Vec<NicFacts>,
-}
-
-/// A disk and how it is attached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MachineDisk {
-    /// The disk.
-    #[serde(flatten)]
-    pub disk: DiskFacts,
-    /// Other paths of it, such as those in `/dev/disk/by-id`.
-    #[serde(default)]
-    pub links: Vec<PathBuf>,
-    /// Whether it has spinning platters.
-    #[serde(default)]
-    pub rotational: Option<bool>,
-    /// `nvme`, `sata`, `sas`, `fc`, `usb` or `virtio`, when it can be told.
-    #[serde(default)]
-    pub transport: Option<String>,
 }
 
 /// A NIC.
@@ -52,38 +38,80 @@ pub struct NicFacts {
     pub mac: String,
 }
 
-/// Reads this machine. A disk that can't be read is left out.
-pub fn probe(roots: &Roots, dev: &Path) -> Facts {
-    let block = roots.sys.join("block");
-    let links = links_of(dev);
-    let disk = |name: String| {
-        let path = Path::new("/dev").join(&name);
-        let dir = block.join(&name);
-        let disk = probe_sysfs(&path, &dir, roots).ok().flatten()?;
-        let real = fs::canonicalize(&dir).unwrap_or(dir.clone());
-        Some(MachineDisk {
-            links: links
-                .iter()
-                .filter(|(_, target)| *target == name)
-                .map(|(link, _)| link.clone())
-                .collect(),
-            rotational: read(&dir.join("queue/rotational")).map(|r| r == "1"),
-            transport: transport_of(&real.to_string_lossy()).map(str::to_owned),
-            disk,
-        })
-    };
+/// Reads this machine and what its disks hold. A disk that can't be read says why.
+pub fn probe(roots: &Roots) -> Facts {
     let cpuinfo = fs::read_to_string(roots.proc.join("cpuinfo")).unwrap_or_default();
     let cpus = cpuinfo
         .lines()
         .filter(|l| l.starts_with("processor"))
         .count();
     let meminfo = fs::read_to_string(roots.proc.join("meminfo")).unwrap_or_default();
+    let mut disks = each_disk(roots);
+    holds::read_all(&mut disks, roots);
+    mark_medium(&mut disks, roots);
     Facts {
         harrow: env!("CARGO_PKG_VERSION").to_owned(),
         cpus: u32::try_from(cpus).unwrap_or(0),
         memory: memory_of(&meminfo).unwrap_or(0),
-        disks: disk_names(&block).into_iter().filter_map(disk).collect(),
+        disks: group::group(disks),
         nics: nics_of(&roots.sys.join("class/net")),
+    }
+}
+
+/// The disks of this machine without what they hold: quick, and reads none of them.
+pub fn list(roots: &Roots) -> Vec<DiskFacts> {
+    group::group(each_disk(roots))
+}
+
+/// Every disk and every path to one.
+fn each_disk(roots: &Roots) -> Vec<DiskFacts> {
+    let around = match Around::read(roots) {
+        Ok(around) => around,
+        Err(error) => {
+            tracing::warn!("looking for disks: {error:#}");
+            return Vec::new();
+        }
+    };
+    let block = roots.sys.join("block");
+    let disk = |name: String| {
+        let dir = block.join(&name);
+        let path = match read(&dir.join("dm/name")) {
+            Some(map) => Path::new("/dev/mapper").join(map),
+            None => Path::new("/dev").join(&name),
+        };
+        match probe_sysfs(&path, &dir, &around) {
+            Ok(found) => found,
+            Err(error) => Some(DiskFacts {
+                path,
+                name,
+                unreadable: Some(format!("{error:#}")),
+                ..DiskFacts::default()
+            }),
+        }
+    };
+    disk_names(&block).into_iter().filter_map(disk).collect()
+}
+
+/// The boot chain says by UUID which medium it came from. That counts where nothing is mounted
+/// that would say it better: two sticks may have the same image.
+fn mark_medium(disks: &mut [DiskFacts], roots: &Roots) {
+    let line = fs::read_to_string(roots.proc.join("cmdline")).unwrap_or_default();
+    let line = Cmdline::parse(&line);
+    let Some(uuid) = line
+        .get("harrow.boot.medium")
+        .and_then(|m| m.strip_prefix("UUID="))
+    else {
+        return;
+    };
+    if disks.iter().any(|disk| disk.medium) {
+        return;
+    }
+    for disk in disks {
+        disk.medium = disk.holds.iter().any(|content| match &content.what {
+            Holding::Filesystem { uuid: is, .. } => is.as_deref() == Some(uuid),
+            Holding::Partition(partition) => partition.uuid.as_deref() == Some(uuid),
+            _ => false,
+        });
     }
 }
 
@@ -92,36 +120,6 @@ fn memory_of(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
-}
-
-/// How a disk is attached, from the path of its device in sysfs.
-fn transport_of(path: &str) -> Option<&'static str> {
-    let has = |part: &str| path.contains(part);
-    match () {
-        () if has("/nvme") => Some("nvme"),
-        () if has("/virtio") => Some("virtio"),
-        () if has("/usb") => Some("usb"),
-        () if has("/rport-") => Some("fc"),
-        () if has("/end_device-") || has("/sas_") => Some("sas"),
-        () if has("/ata") => Some("sata"),
-        () => None,
-    }
-}
-
-/// Every link below `/dev/disk` with the kernel's name of its target.
-fn links_of(dev: &Path) -> Vec<(PathBuf, String)> {
-    let mut links = Vec::new();
-    for kind in ["by-id", "by-path"] {
-        let dir = dev.join("disk").join(kind);
-        for name in children(&dir) {
-            let target = fs::read_link(dir.join(&name)).unwrap_or_default();
-            if let Some(target) = target.file_name() {
-                let link = Path::new("/dev/disk").join(kind).join(&name);
-                links.push((link, target.to_string_lossy().into_owned()));
-            }
-        }
-    }
-    links
 }
 
 /// Ethernet links (ARPHRD_ETHER is 1) with a device behind them.
@@ -169,16 +167,12 @@ mod tests {
         std::os::unix::fs::symlink("../../vda", link).unwrap();
         let vda = dir.path().join("sys/devices/pci0/virtio1/block/vda");
         std::os::unix::fs::symlink(vda, dir.path().join("sys/block/vda")).unwrap();
-        let roots = Roots {
-            sys: dir.path().join("sys"),
-            proc: dir.path().join("proc"),
-        };
-        let facts = probe(&roots, &dir.path().join("dev"));
+        let facts = probe(&Roots::below(dir.path()));
         assert_eq!((facts.cpus, facts.memory), (2, 2 << 20));
         assert_eq!(facts.nics.len(), 1);
         assert_eq!(facts.disks.len(), 1);
         let disk = &facts.disks[0];
-        assert_eq!(disk.disk.size, 1 << 30);
+        assert_eq!(disk.size, 1 << 30);
         assert_eq!(disk.transport.as_deref(), Some("virtio"));
         assert_eq!(disk.links, [Path::new("/dev/disk/by-id/virtio-disk1")]);
         let json = serde_json::to_string(&facts).unwrap();

@@ -180,6 +180,7 @@ impl Run<'_> {
     fn one_step(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
             Step::CheckImage { .. } => self.check_image(),
+            Step::ReleaseDisk { disk } => self.release_disk(*disk),
             Step::OpenTarget { disk } => self.open_target(*disk),
             Step::ClearDisk { disk, slot_kept } => self.clear_disk(*disk, *slot_kept),
             Step::WipeDisk { disk } => self.wipe_disk(*disk),

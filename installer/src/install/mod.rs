@@ -4,6 +4,7 @@
 //! data, can be printed), executed by [`engine::execute`] which tells [`event::Event`]s and
 //! leaves a [`report::Report`].
 
+pub mod claim;
 pub mod engine;
 pub mod event;
 pub mod grub;
@@ -14,3 +15,4 @@ pub mod run;
 mod signals;
 pub mod slot;
 pub mod step;
+mod targets;

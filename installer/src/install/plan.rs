@@ -13,9 +13,11 @@ use super::grub::{self, BootMenu, SlotBoot};
 use super::step::Step;
 use crate::config::Config;
 use crate::disk::bios;
+use crate::disk::coverage;
 use crate::disk::journal::Unfinished;
 use crate::disk::layout::{ALIGN, DataPlace, Layout, Role, TableKind, Wish, show};
 use crate::disk::target::Target;
+use crate::facts::user;
 use crate::failure::{Failure, Kind};
 use crate::image::manifest::ImageManifest;
 
@@ -33,6 +35,9 @@ pub struct Plan {
     /// What an install that did not end left on the install disk and this one keeps.
     #[serde(default)]
     pub resumed: Option<Resumed>,
+    /// What is worth knowing about disks, such as those that should be wiped and can't.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
@@ -44,6 +49,9 @@ pub struct PlannedDisk {
     pub target: Target,
     /// What it is for.
     pub purpose: Purpose,
+    /// What of it is lost, by name and size.
+    #[serde(default)]
+    pub lost: Vec<String>,
     /// What it will hold; nothing when it is only wiped.
     pub layout: Option<Layout>,
 }
@@ -80,6 +88,8 @@ pub struct PlanInputs<'a> {
     pub data: Option<Target>,
     /// Further disks to be emptied.
     pub wipe: Vec<Target>,
+    /// What is worth knowing about disks.
+    pub warnings: Vec<String>,
     /// What is installed.
     pub manifest: &'a ImageManifest,
     /// Consoles of the kernel, the last one the main one.
@@ -131,27 +141,22 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
         )?,
     };
     grub::render_slot(&menu)?;
-    let mut disks = vec![PlannedDisk {
-        target: inputs.target,
-        purpose: Purpose::Install,
-        layout: Some(layout),
-    }];
-    disks.extend(inputs.data.map(|target| PlannedDisk {
-        target,
-        purpose: Purpose::Data,
-        layout: data_layout,
-    }));
-    disks.extend(inputs.wipe.into_iter().map(|target| PlannedDisk {
-        target,
-        purpose: Purpose::Wipe,
-        layout: None,
-    }));
+    let mut disks = vec![PlannedDisk::new(
+        inputs.target,
+        Purpose::Install,
+        Some(layout),
+    )];
+    let data = inputs.data;
+    disks.extend(data.map(|target| PlannedDisk::new(target, Purpose::Data, data_layout)));
+    let wipe = inputs.wipe.into_iter();
+    disks.extend(wipe.map(|target| PlannedDisk::new(target, Purpose::Wipe, None)));
     let mut plan = Plan {
         install_id,
         disks,
         menu,
         bytes: all,
         resumed,
+        warnings: inputs.warnings,
         steps: Vec::new(),
     };
     plan.steps = steps_of(&plan, manifest, esp)?;
@@ -210,6 +215,8 @@ fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<V
         bytes: plan.bytes - slot,
     }];
     let numbered = || plan.disks.iter().enumerate();
+    let busy = numbered().filter(|(_, d)| d.target.facts().is_some_and(|f| !f.users.is_empty()));
+    steps.extend(busy.map(|(disk, _)| Step::ReleaseDisk { disk }));
     steps.extend(numbered().map(|(disk, _)| Step::OpenTarget { disk }));
     steps.extend(numbered().map(|(disk, planned)| match planned.purpose {
         Purpose::Install | Purpose::Data => Step::ClearDisk {
@@ -265,8 +272,22 @@ impl Plan {
     }
 }
 
+impl PlannedDisk {
+    fn new(target: Target, purpose: Purpose, layout: Option<Layout>) -> Self {
+        Self {
+            lost: target.facts().map(coverage::losses).unwrap_or_default(),
+            target,
+            purpose,
+            layout,
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.warnings {
+            writeln!(f, "Warning: {warning}.")?;
+        }
         for disk in &self.disks {
             write!(f, "{disk}")?;
         }
@@ -295,13 +316,20 @@ impl fmt::Display for PlannedDisk {
             Purpose::Wipe => "Wiped disk",
         };
         writeln!(f, "{purpose}: {}", self.target.describe())?;
-        match (&self.target, &self.layout) {
-            (Target::Disk(_), Some(_)) => {
-                writeln!(f, "Everything on it will be lost. It will hold:")?;
-            }
-            (Target::Disk(_), None) => writeln!(f, "Everything on it will be lost.")?,
-            (Target::File { .. }, Some(_)) => writeln!(f, "It will hold:")?,
-            (Target::File { .. }, None) => {}
+        if let Some(facts) = self.target.facts().filter(|f| !f.users.is_empty()) {
+            let users = user::in_words(&facts.users);
+            writeln!(f, "It is in use, which is ended first: {users}.")?;
+        }
+        match (&self.target, self.lost.is_empty()) {
+            (Target::Disk(_), true) => writeln!(f, "Everything on it will be lost.")?,
+            (Target::Disk(_), false) => writeln!(f, "Everything on it will be lost:")?,
+            (Target::File { .. }, _) => {}
+        }
+        for lost in &self.lost {
+            writeln!(f, "  {lost}")?;
+        }
+        if self.layout.is_some() {
+            writeln!(f, "It will hold:")?;
         }
         for p in self.layout.iter().flat_map(|layout| &layout.partitions) {
             let (name, label) = (p.role.name(), p.role.label());

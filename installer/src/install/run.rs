@@ -12,28 +12,27 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::claim::claim;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
-use super::signals;
+use super::{signals, targets};
 use crate::config::{
-    Answers, Config, DeviceChoice, Problems, Severity, Source, SourceKind, check_sources, origins,
-    read_sources,
+    Answers, Config, Problems, Severity, Source, SourceKind, check_sources, origins, read_sources,
 };
 use crate::disk::ext4;
 use crate::disk::target::Target;
+use crate::facts::{self, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::image::source::Place;
 use crate::live::{self, Reach};
 use crate::sys::console::Printer;
 use crate::sys::net::remote::Limits;
-use crate::sys::{random, wait};
+use crate::sys::random;
 
 /// Room for file system structures on a file target, beyond the files themselves.
 const OVERHEAD: u64 = 512 << 20;
-/// How often a disk is looked for.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What the command line said.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +44,8 @@ pub struct Options {
     pub limits: Limits,
     /// Stronger than `install.device`.
     pub device: Option<PathBuf>,
+    /// The install disk may hold data, whatever the config says.
+    pub allow_overwrite: bool,
     /// Size of a file target, in bytes.
     pub size: Option<u64>,
     /// Where the report goes.
@@ -114,23 +115,25 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
             "correct the config; nothing was changed on any disk",
         ));
     };
-    let device = choose_device(&config, options.device.as_deref(), &checked.main)?;
     let iso_url = checked.answers.install.iso_url.as_deref();
     let place = place_of_image(options.image.as_deref(), iso_url);
     let image = ImageSet::open_at(&place, options.limits)?;
-    if !options.patience.is_zero() {
-        // Only to give it time: whatever is wrong with the device, the probe says it best.
-        let appeared = || Ok(device.exists().then_some(()));
-        wait::until("the disk", options.patience, PAUSE, appeared).ok();
-    }
-    let target = Target::probe(&device, options.size)?;
+    let mut word = config.storage.overwrite.clone();
+    word.allowed |= options.allow_overwrite;
+    let (target, data) = targets::choose_targets(&config, &word, options, &checked.main)?;
+    let machine = target
+        .facts()
+        .map(|_| facts::probe(&Roots::default()).disks);
+    let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
+    let claimed = claim(&word, &needed, &machine.unwrap_or_default())?;
     let unfinished = target.unfinished();
     let plan = plan_install(
         &config,
         PlanInputs {
             target,
-            data: None,
-            wipe: Vec::new(),
+            data,
+            wipe: claimed.wipe,
+            warnings: claimed.warnings,
             manifest: &image.manifest,
             consoles: &options.consoles,
             install_id: Uuid::new_v4(),
@@ -157,32 +160,6 @@ fn place_of_image(given: Option<&Path>, iso_url: Option<&str>) -> Place {
     let medium = Path::new(live::MEDIUM_IMAGE);
     let iso_url = iso_url.filter(|url| !url.is_empty() && !medium.exists());
     Place::of(given.or(iso_url.map(Path::new)).unwrap_or(medium))
-}
-
-/// The disk to install on: the person's, else the config's.
-fn choose_device(config: &Config, given: Option<&Path>, source: &str) -> anyhow::Result<PathBuf> {
-    let refuse = |what: &str, hint: &str| {
-        let message = format!("{source}: {what}");
-        Err(Failure::error(Kind::ConfigInvalid, message, hint))
-    };
-    if config.storage.data_disk.is_some() {
-        return refuse(
-            "install.data_disk: a second disk is not supported yet",
-            "leave it out: Longhorn's data then lies on the install disk",
-        );
-    }
-    match (given, &config.storage.device) {
-        (Some(path), _) => Ok(path.to_owned()),
-        (None, Some(DeviceChoice::Path(path))) if !path.is_empty() => Ok(PathBuf::from(path)),
-        (None, Some(DeviceChoice::Rule(_))) => refuse(
-            "install.device: choosing a disk by rule is not supported yet",
-            "name the disk, such as /dev/disk/by-id/..., or give --device",
-        ),
-        (None, _) => refuse(
-            "install.device is missing",
-            "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
-        ),
-    }
 }
 
 /// Runs a plan.

@@ -18,6 +18,11 @@ pub enum Step {
         /// Bytes to read.
         bytes: u64,
     },
+    /// Takes down what of a disk's former life keeps it busy.
+    ReleaseDisk {
+        /// Which disk.
+        disk: usize,
+    },
     /// Locks the disk, or creates the file.
     OpenTarget {
         /// Which disk.
@@ -111,7 +116,8 @@ impl Step {
     /// The disk that it is about.
     pub fn disk(&self) -> usize {
         match self {
-            Self::OpenTarget { disk }
+            Self::ReleaseDisk { disk }
+            | Self::OpenTarget { disk }
             | Self::ClearDisk { disk, .. }
             | Self::WipeDisk { disk }
             | Self::MakeFilesystem { disk, .. }
@@ -133,6 +139,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CheckImage { bytes } => write!(f, "check the boot files ({})", show(*bytes)),
+            Self::ReleaseDisk { disk: 0 } => f.write_str("take down what keeps the target busy"),
+            Self::ReleaseDisk { .. } => f.write_str("take down what keeps a further disk busy"),
             Self::OpenTarget { disk: 0 } => f.write_str("open the target and lock it"),
             Self::OpenTarget { .. } => f.write_str("open a further disk and lock it"),
             Self::ClearDisk {

@@ -12,6 +12,7 @@ mod disks;
 pub mod export;
 pub mod files;
 mod mounts;
+pub mod multipath;
 pub mod network;
 pub mod render;
 mod seed;

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::config::{Config, Ipv4Method, Management, Mode, Os, Secret, Sizes, Storage};
+use crate::config::{Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage};
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
-use super::network;
+use super::{multipath, network};
 
 /// Folder with the node's ssh host keys, made at first boot by harrow-ssh-keys.service.
 pub const SSH_KEYS_DIR: &str = "/var/lib/harrow/ssh";
@@ -60,6 +60,7 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     files.push(render_sshd(os));
     files.extend(network::render_network(&inputs.config.management, &os.dns));
     files.extend(render_os(os));
+    files.extend(multipath::render_multipath(os.multipath.as_ref()));
     if let Some(device) = inputs.data {
         files.extend(render_data_mount(device));
     }
@@ -233,6 +234,7 @@ pub fn fallback_config() -> Config {
             persistent_paths: Vec::new(),
             kernel_arguments: Vec::new(),
             tty: None,
+            multipath: None,
         },
         management: Management {
             nics: Vec::new(),
@@ -245,6 +247,7 @@ pub fn fallback_config() -> Config {
             sizes: Sizes { var: 0 },
             data: DataPlace::Here,
             table: TableKind::Gpt,
+            overwrite: Overwrite::default(),
         },
         poweroff: false,
         automatic: false,

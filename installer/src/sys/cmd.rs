@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -34,6 +35,14 @@ pub enum CmdError {
         /// All of stderr, or of stdout when that is empty.
         stderr: String,
     },
+    /// The program took longer than it may.
+    #[error("{line}\n  was ended after {} s without an answer", .limit.as_secs())]
+    TimedOut {
+        /// The command line, ready to paste.
+        line: String,
+        /// Time that it had.
+        limit: Duration,
+    },
 }
 
 fn tail_of(stderr: &str) -> String {
@@ -56,6 +65,7 @@ pub struct Cmd {
     envs: Vec<(OsString, OsString)>,
     dir: Option<OsString>,
     input: Option<Vec<u8>>,
+    limit: Option<Duration>,
 }
 
 /// What a finished program said.
@@ -85,6 +95,7 @@ impl Cmd {
             envs: Vec::new(),
             dir: None,
             input: None,
+            limit: None,
         }
     }
 
@@ -129,6 +140,13 @@ impl Cmd {
         self
     }
 
+    /// Ends the program after this time, for what may hang on a dying disk.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Runs the program to its end; a non-zero exit is an error.
     pub fn run(self) -> anyhow::Result<Output> {
         let line = self.to_string();
@@ -168,9 +186,11 @@ impl Cmd {
             })),
             _ => None,
         };
-        let output = child
-            .wait_with_output()
-            .with_context(|| format!("waiting for {self}"))?;
+        let output = match self.limit {
+            None => child.wait_with_output(),
+            Some(limit) => self.wait_within(child, limit)?,
+        };
+        let output = output.with_context(|| format!("waiting for {self}"))?;
         if let Some(writer) = writer {
             writer.join().ok();
         }
@@ -179,6 +199,31 @@ impl Cmd {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             status: output.status,
         })
+    }
+
+    /// Waits in a thread of its own: a program that waits for a dead disk can't even be killed, and
+    /// then the thread and the program are left behind.
+    fn wait_within(
+        &self,
+        child: Child,
+        limit: Duration,
+    ) -> anyhow::Result<std::io::Result<std::process::Output>> {
+        use rustix::process::{self, Pid, PidfdFlags, Signal};
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        // Stands for this very process, even when another one has its number by then.
+        let handle = pid.and_then(|pid| process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(child.wait_with_output()).ok());
+        if let Ok(output) = ended.recv_timeout(limit) {
+            return Ok(output);
+        }
+        if let Some(handle) = handle {
+            process::pidfd_send_signal(handle, Signal::KILL).ok();
+        }
+        Err(anyhow!(CmdError::TimedOut {
+            line: self.to_string(),
+            limit,
+        }))
     }
 
     /// Runs the program to its end on this process's own terminal; a non-zero exit is an error.
@@ -352,6 +397,20 @@ mod tests {
         );
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.contains("it broke"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let limit = Duration::from_millis(100);
+        let started = std::time::Instant::now();
+        let error = Cmd::new("sleep").arg("60").limit(limit).run().unwrap_err();
+        assert!(matches!(
+            error.downcast_ref::<CmdError>(),
+            Some(CmdError::TimedOut { .. })
+        ));
+        assert!(started.elapsed() < Duration::from_secs(30));
+        let quick = Cmd::new("echo").arg("x").limit(Duration::from_secs(60));
+        assert_eq!(quick.run().unwrap().text(), "x\n");
     }
 
     #[test]

@@ -68,14 +68,15 @@ pub struct InstallAnswers {
     /// Size of /var: logs, container images, the cluster's database. At least 20Gi.
     #[schemars(extend("x-form" = "var-size", "x-default" = "150Gi"), example = &"200Gi")]
     pub persistent_partition_size: Option<String>,
-    /// Whether a disk that holds data may be overwritten.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    /// Whether the install disk and the data disk may be overwritten when they hold data. Without it,
+    /// `wipe_all_disks` or their names in `wipe_disks_list`, such a disk is refused.
+    #[schemars(extend("x-default" = false))]
     pub allow_overwrite: Option<bool>,
     /// Wipe every disk that holds an old install.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    #[schemars(extend("x-default" = false))]
     pub wipe_all_disks: Option<bool>,
-    /// Disks to wipe besides the install disk.
-    #[schemars(extend("x-form" = "disk", "x-not-yet" = true), example = ["/dev/sdb"])]
+    /// Disks to wipe besides the install disk. One that is missing or failing is said and passed over.
+    #[schemars(extend("x-form" = "disk"), example = ["/dev/sdb"])]
     pub wipe_disks_list: Vec<String>,
     /// The management network.
     pub management_interface: ManagementAnswers,

@@ -107,8 +107,8 @@ pub struct WriteFile {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExternalStorage {
-    /// Whether multipath is on.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    /// Whether multipath is on. When it is off, no disk is taken, so that none of Longhorn's is.
+    #[schemars(extend("x-default" = false))]
     pub enabled: Option<bool>,
     /// Which disks multipath takes.
     pub multi_path_config: MultiPath,
@@ -119,16 +119,14 @@ pub struct ExternalStorage {
 #[serde(deny_unknown_fields, default)]
 pub struct MultiPath {
     /// Disks that multipath leaves alone.
-    #[schemars(extend("x-not-yet" = true))]
     pub blacklist: Vec<StorageDevice>,
     /// World wide ids of disks that multipath leaves alone, as regular expressions.
-    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true), example = [".*"])]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = [".*"])]
     pub blacklist_wwids: Vec<String>,
     /// Disks that multipath takes all the same.
-    #[schemars(extend("x-not-yet" = true))]
     pub blacklist_exceptions: Vec<StorageDevice>,
     /// World wide ids of disks that multipath takes all the same, as regular expressions.
-    #[schemars(extend("x-form" = "multipath-pattern", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "multipath-pattern"), example = ["^36001405.*"])]
     pub blacklist_exception_wwids: Vec<String>,
 }
 

@@ -125,7 +125,7 @@ pub fn model_pattern(text: &str) -> Result<Pattern, Wrong> {
 
 /// A vendor, product or world wide id of multipath.conf(5): an extended regular expression,
 /// perhaps with `!` in front, that can stand in double quotes there.
-pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
+pub fn multipath_pattern(text: &str) -> Result<String, Wrong> {
     let pattern = text.strip_prefix('!').unwrap_or(text);
     let fault = match pattern {
         "" => Some("is empty"),
@@ -151,7 +151,7 @@ pub fn multipath_pattern(text: &str) -> Result<(), Wrong> {
             format!("{}: {c:?} has no other half", quoted(text)),
             format!("\\{c} for the character itself"),
         ),
-        None => Ok(()),
+        None => Ok(text.to_owned()),
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
             "[]]",
             "[^]a]x",
         ] {
-            assert_eq!(multipath_pattern(good), Ok(()), "{good}");
+            assert_eq!(multipath_pattern(good).as_deref(), Ok(good), "{good}");
         }
         for bad in ["", "!", "a\"b", "*", "!*", "(a", "a)", "[a", "a\nb"] {
             assert!(multipath_pattern(bad).is_err(), "{bad}");

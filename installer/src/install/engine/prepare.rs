@@ -11,10 +11,16 @@ use anyhow::Context as _;
 
 use super::Run;
 use super::boot::read_exact;
+use crate::disk::former;
 use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
-use crate::disk::layout::{ALIGN, Role, journal_start};
+use crate::disk::layout::{ALIGN, Role};
+use crate::disk::open;
+use crate::disk::release;
+use crate::disk::signatures::{self, Spared};
+use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::from_io;
+use crate::install::claim;
 use crate::install::plan::Purpose;
 
 /// A stamp is a block of any disk.
@@ -30,6 +36,37 @@ impl Run<'_> {
             let mut reader = self.progress(image.reader(entry)?, done);
             io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
             done += entry.size;
+        }
+        Ok(())
+    }
+
+    /// What keeps the disk busy is looked at once more: taking down one disk's may have taken down
+    /// another's.
+    pub(super) fn release_disk(&mut self, disk: usize) -> anyhow::Result<()> {
+        let planned = self.plan.disks.get(disk);
+        let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
+        let Some(facts) = planned.target.facts() else {
+            return Ok(());
+        };
+        let released = self.take_down(facts);
+        match released {
+            // Whether it is free all the same is found out when it is opened.
+            Err(error) if planned.purpose == Purpose::Wipe => {
+                self.complain(&error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn take_down(&self, planned: &DiskFacts) -> anyhow::Result<()> {
+        let roots = Roots::default();
+        let now = open::find(planned, &roots)?;
+        let machine = facts::list(&roots);
+        let taken = self.plan.disks.iter().filter_map(|d| d.target.facts());
+        for action in release::actions(&now, &claim::kept(&machine, taken))? {
+            tracing::info!("{}: {action}", now.path.display());
+            release::take_down(&action)?;
         }
         Ok(())
     }
@@ -53,6 +90,7 @@ impl Run<'_> {
     /// The first thing that goes is what could boot. Only then the journal is begun: a disk that
     /// still has its table would lose data to it.
     pub(super) fn clear_disk(&mut self, disk: usize, slot_kept: bool) -> anyhow::Result<()> {
+        let former = self.former_partitions(disk)?;
         self.make_unbootable(disk)?;
         let layout = self.plan.layout_of(disk)?;
         if disk == 0 {
@@ -72,11 +110,15 @@ impl Run<'_> {
             ));
             self.write_journal()?;
         }
-        let kept = match slot_kept {
-            true => Some(layout.of(Role::SlotA)?.range()),
-            false => None,
-        };
-        self.clear_signatures(disk, kept)?;
+        let mut spared = Spared::default();
+        if disk == 0 {
+            let journal = layout.journal_start();
+            spared.0.push(journal..journal + JOURNAL_SIZE);
+        }
+        if slot_kept {
+            spared.0.push(layout.of(Role::SlotA)?.range());
+        }
+        self.clear_signatures(disk, &former, &spared)?;
         self.prove(disk, slot_kept)
     }
 
@@ -84,8 +126,9 @@ impl Run<'_> {
         if self.blocks.get(disk).is_some_and(Option::is_none) {
             return Ok(());
         }
+        let former = self.former_partitions(disk)?;
         self.make_unbootable(disk)?;
-        self.clear_signatures(disk, None)
+        self.clear_signatures(disk, &former, &Spared::default())
     }
 
     fn make_unbootable(&self, disk: usize) -> anyhow::Result<()> {
@@ -93,13 +136,22 @@ impl Run<'_> {
         self.sync(disk)
     }
 
-    /// Everything by which a program could recognise what the disk held, but for the journal and
-    /// what is `kept`.
-    fn clear_signatures(&self, disk: usize, kept: Option<Range<u64>>) -> anyhow::Result<()> {
+    /// Where the disk's partitions are, as long as it says.
+    fn former_partitions(&self, disk: usize) -> anyhow::Result<Vec<Range<u64>>> {
         let size = self.size(disk)?;
-        let journal = journal_start(size)..journal_start(size) + JOURNAL_SIZE;
-        self.zero(disk, journal.end..size)?;
-        let _ = kept;
+        Ok(former::partitions(self.block(disk)?, size))
+    }
+
+    /// Everything by which a program could recognise what the disk held.
+    fn clear_signatures(
+        &self,
+        disk: usize,
+        former: &[Range<u64>],
+        spared: &Spared,
+    ) -> anyhow::Result<()> {
+        let size = self.size(disk)?;
+        let cleared = signatures::clear(self.block(disk)?, size, former, spared);
+        cleared.map_err(|e| self.write_failed(disk, e.at, e.error))?;
         self.sync(disk)
     }
 

@@ -1,0 +1,237 @@
+//! Leftovers of a disk's former life that keep it busy, taken down.
+//!
+//! In: facts of the disk and of the others. Out: [`Action`]s in their order, what is on top first; then
+//! they are done. Something mounted is never touched, nor what lies on a disk that is not to be wiped.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::facts::{DiskFacts, Use, User};
+use crate::failure::{Failure, Kind};
+use crate::sys::cmd::Cmd;
+
+/// One thing to take down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ends the use of swap space.
+    SwapOff {
+        /// The kernel's name of the device.
+        device: String,
+    },
+    /// Deactivates a volume group.
+    DeactivateGroup {
+        /// Its name.
+        vg: String,
+    },
+    /// Closes an encrypted device.
+    CloseCrypt {
+        /// Its name in the device mapper.
+        name: String,
+    },
+    /// Stops an array.
+    StopArray {
+        /// The kernel's name of it.
+        name: String,
+    },
+    /// Removes a multipath disk.
+    FlushMultipath {
+        /// Its name in the device mapper.
+        name: String,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SwapOff { device } => write!(f, "end the use of swap space on {device}"),
+            Self::DeactivateGroup { vg } => write!(f, "deactivate the volume group {vg}"),
+            Self::CloseCrypt { name } => write!(f, "close the encrypted disk {name}"),
+            Self::StopArray { name } => write!(f, "stop the array {name}"),
+            Self::FlushMultipath { name } => write!(f, "remove the multipath disk {name}"),
+        }
+    }
+}
+
+/// What has to be taken down on a disk that may be wiped; `others` are disks that may not.
+pub fn actions(disk: &DiskFacts, others: &[&DiskFacts]) -> anyhow::Result<Vec<Action>> {
+    let mut actions: Vec<Action> = Vec::new();
+    for user in &disk.users {
+        if let Some(other) = others.iter().find(|other| shares(other, user)) {
+            let (path, other) = (disk.path.display(), other.path.display());
+            let what = match &user.how {
+                Use::Lvm { vg, .. } => format!("the volume group {vg}"),
+                _ => "an array".into(),
+            };
+            return Err(Failure::error(
+                Kind::DeviceInUse,
+                format!("{path} is in use: {user}, and {what} also lies on {other}"),
+                format!(
+                    "{other} would lose data too: name it in install.wipe_disks_list, or take the other disk"
+                ),
+            ));
+        }
+        let action = match &user.how {
+            Use::Swap => Action::SwapOff {
+                device: user.device.clone(),
+            },
+            Use::Lvm { vg, .. } => Action::DeactivateGroup { vg: vg.clone() },
+            Use::Crypt { name } => Action::CloseCrypt { name: name.clone() },
+            Use::Md { name, .. } => Action::StopArray { name: name.clone() },
+            // The disk is that multipath disk itself.
+            Use::Multipath { .. } if !disk.paths.is_empty() => continue,
+            Use::Multipath { name } => Action::FlushMultipath { name: name.clone() },
+            Use::Mounted { .. } | Use::Other { .. } => {
+                return Err(Failure::error(
+                    Kind::DeviceInUse,
+                    format!("{} is in use: {user}", disk.path.display()),
+                    "unmount it or release it, or name another disk",
+                ));
+            }
+        };
+        // The first one is the deepest: everything on top of it has to go before.
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    actions.reverse();
+    Ok(actions)
+}
+
+/// Whether a disk is part of the same volume group or array.
+fn shares(other: &DiskFacts, user: &User) -> bool {
+    let is_same = |there: &User| match (&there.how, &user.how) {
+        (Use::Lvm { vg: a, .. }, Use::Lvm { vg: b, .. }) => a == b,
+        (Use::Md { name: a, .. }, Use::Md { name: b, .. }) => a == b,
+        _ => false,
+    };
+    other.users.iter().any(is_same)
+}
+
+/// Takes one thing down.
+pub fn take_down(action: &Action) -> anyhow::Result<()> {
+    let run = |program: &str, args: &[&str]| Cmd::new(program).args(args).run().map(drop);
+    let done = match action {
+        Action::SwapOff { device } => run("swapoff", &[&format!("/dev/{device}")]),
+        Action::DeactivateGroup { vg } => run("vgchange", &["--activate", "n", "--yes", vg]),
+        Action::CloseCrypt { name } => run("cryptsetup", &["close", name]),
+        Action::StopArray { name } => stop_array(name),
+        Action::FlushMultipath { name } => run("multipath", &["-f", name]),
+    };
+    done.with_context(|| action.to_string())
+}
+
+/// What `mdadm --stop` does, which the image does not have (Documentation/admin-guide/md.rst: writing
+/// `clear` to `array_state` is STOP_ARRAY).
+fn stop_array(name: &str) -> anyhow::Result<()> {
+    let state = Path::new("/sys/block").join(name).join("md/array_state");
+    std::fs::write(&state, "clear").with_context(|| format!("writing clear to {}", state.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(name: &str, users: &[(&str, Use)]) -> DiskFacts {
+        let user = |(device, how): &(&str, Use)| User {
+            device: (*device).into(),
+            how: how.clone(),
+        };
+        DiskFacts {
+            path: Path::new("/dev").join(name),
+            name: name.into(),
+            users: users.iter().map(user).collect(),
+            ..DiskFacts::default()
+        }
+    }
+
+    fn lvm(lv: &str) -> Use {
+        Use::Lvm {
+            vg: "vg0".into(),
+            lv: lv.into(),
+        }
+    }
+
+    fn md() -> Use {
+        Use::Md {
+            name: "md0".into(),
+            level: "raid1".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_on_top_goes_first_and_each_once() {
+        let crypt = Use::Crypt {
+            name: "secret".into(),
+        };
+        let sda = disk(
+            "sda",
+            &[
+                ("sda1", md()),
+                ("md0", lvm("one")),
+                ("dm-0", crypt),
+                ("dm-2", Use::Swap),
+                ("md0", lvm("two")),
+                ("sda2", md()),
+                ("sda3", Use::Swap),
+            ],
+        );
+        let lines: Vec<String> = actions(&sda, &[])
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "end the use of swap space on sda3",
+                "end the use of swap space on dm-2",
+                "close the encrypted disk secret",
+                "deactivate the volume group vg0",
+                "stop the array md0",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_mounted_or_unknown_is_refused() {
+        let mounted = Use::Mounted { on: "/mnt".into() };
+        let other = Use::Other {
+            words: "bcache0".into(),
+        };
+        for (how, words) in [(mounted, "sda1 is mounted on /mnt"), (other, "bcache0")] {
+            let error = actions(&disk("sda", &[("sda1", how)]), &[]).unwrap_err();
+            assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceInUse);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_also_lies_elsewhere_is_refused_with_both_names() {
+        for how in [lvm("root"), md()] {
+            let sda = disk("sda", &[("sda1", how.clone())]);
+            let sdb = disk("sdb", &[("sdb", how)]);
+            let error = actions(&sda, &[&sdb]).unwrap_err().to_string();
+            assert!(
+                error.contains("/dev/sda") && error.contains("/dev/sdb"),
+                "{error}"
+            );
+            assert_eq!(actions(&sda, &[]).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_multipath_disk_is_not_taken_from_under_itself() {
+        let mpath = Use::Multipath {
+            name: "mpatha".into(),
+        };
+        let path = disk("sda", &[("sda", mpath.clone())]);
+        assert_eq!(actions(&path, &[]).unwrap().len(), 1);
+        let whole = DiskFacts {
+            paths: vec!["sda".into(), "sdb".into()],
+            ..disk("dm-0", &[("sda", mpath)])
+        };
+        assert_eq!(actions(&whole, &[]).unwrap(), []);
+    }
+}

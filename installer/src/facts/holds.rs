@@ -1,0 +1,213 @@
+//! Reads what disks hold: blkid's low-level probing, udev's database where that is all there is,
+//! LVM's metadata, and the journal of an install that did not end.
+//!
+//! In: disks. Out: their `holds` and `unreadable`. A dying disk can hang whoever reads it, so all
+//! that reads one has a time limit, and several are read at once.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::around::Around;
+use super::signature::{Properties, Region, contents_of, parse_blkid, volume_group};
+use super::{DiskFacts, Roots, mapped_partition, name_of, partitions_of, read as text};
+use crate::disk::journal;
+use crate::sys::cmd::{Cmd, CmdError};
+
+/// Time for each reading of a device.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Disks that are read at once.
+const AT_ONCE: usize = 8;
+/// Where LVM keeps its metadata unless told otherwise.
+const LVM_METADATA: usize = 1 << 20;
+
+/// Reads all disks.
+pub fn read_all(disks: &mut [DiskFacts], roots: &Roots) {
+    let Ok(around) = Around::read(roots) else {
+        return;
+    };
+    let queue = Mutex::new(disks.iter_mut());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    match next {
+                        Some(disk) => read(disk, &around),
+                        None => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Reads one disk.
+pub fn read_one(disk: &mut DiskFacts, roots: &Roots) {
+    if let Ok(around) = Around::read(roots) {
+        read(disk, &around);
+    }
+}
+
+fn read(disk: &mut DiskFacts, around: &Around) {
+    if disk.size == 0 || disk.unreadable.is_some() {
+        return;
+    }
+    let dir = around.roots.sys.join("block").join(&disk.name);
+    let node = around.roots.dev.join(&disk.name);
+    let mut reader = Reader {
+        around,
+        dead: bounded(first_bytes(node.clone()))
+            .err()
+            .map(|e| e.to_string()),
+    };
+    let whole = Region {
+        size: disk.size,
+        ..reader.region(&dir, &node)
+    };
+    let partitions: Vec<Region> = partitions_of(&dir)
+        .iter()
+        .map(|dir| reader.partition(dir))
+        .collect();
+    let size = disk.size;
+    let unfinished = match reader.dead {
+        Some(_) => None,
+        None => reader.bounded(move || journal::unfinished(&File::open(node)?, size)),
+    };
+    let unfinished = unfinished.flatten().map(|(_, unfinished)| unfinished);
+    disk.holds = contents_of(&whole, &partitions, unfinished.as_ref());
+    disk.unreadable = reader.dead;
+}
+
+/// Reads from one disk until that fails once.
+struct Reader<'a> {
+    around: &'a Around,
+    dead: Option<String>,
+}
+
+impl Reader<'_> {
+    fn partition(&mut self, dir: &Path) -> Region {
+        let number = |file: &str| text(&dir.join(file)).and_then(|n| n.parse::<u64>().ok());
+        let node = self.around.roots.dev.join(name_of(dir));
+        let region = self.region(dir, &node);
+        let blocks = |key: &str| region.said.get(key).and_then(|n| n.parse::<u64>().ok());
+        Region {
+            partition: text(&dir.join("partition"))
+                .and_then(|n| n.parse().ok())
+                .or_else(|| mapped_partition(dir)),
+            // sysfs and blkid count in 512-byte units whatever the sector size.
+            start: number("start").or(blocks("PART_ENTRY_OFFSET")).unwrap_or(0) * 512,
+            size: number("size").unwrap_or(0) * 512,
+            ..region
+        }
+    }
+
+    fn region(&mut self, dir: &Path, node: &Path) -> Region {
+        let said = match self.blkid(node) {
+            Some(said) => said,
+            // What udev saw when the disk came; the kernel itself knows the partitions' names.
+            None => {
+                let (mut said, _) = self.around.udev(dir);
+                let uevent = fs::read_to_string(dir.join("uevent")).unwrap_or_default();
+                let name = uevent.lines().find_map(|l| l.strip_prefix("PARTNAME="));
+                if let Some(name) = name {
+                    said.entry("PART_ENTRY_NAME".into()).or_insert(name.into());
+                }
+                said
+            }
+        };
+        let is_lvm = said.get("TYPE").is_some_and(|t| t.starts_with("LVM"));
+        let vg = match (is_lvm, &self.dead) {
+            (true, None) => {
+                let node = node.to_owned();
+                self.bounded(move || metadata(&node)).flatten()
+            }
+            _ => None,
+        };
+        Region {
+            said,
+            vg,
+            ..Region::default()
+        }
+    }
+
+    /// What blkid says; `None` when it can't be asked.
+    fn blkid(&mut self, node: &Path) -> Option<Properties> {
+        if self.dead.is_some() {
+            return None;
+        }
+        let asked = Cmd::new("blkid").args(["-p", "-o", "export"]).arg(node);
+        let output = match asked.limit(LIMIT).run_any() {
+            Ok(output) => output,
+            Err(error) => {
+                if let Some(CmdError::TimedOut { limit, .. }) = error.downcast_ref() {
+                    self.dead = Some(no_answer(*limit));
+                }
+                tracing::debug!("{error:#}");
+                return None;
+            }
+        };
+        // blkid(8): 0 is found, 2 is nothing found, 8 is several that contradict each other.
+        match output.status.code() {
+            Some(0) => Some(parse_blkid(&output.text())),
+            Some(2) => Some(Properties::new()),
+            Some(8) => {
+                let what = "several signatures that contradict each other".to_owned();
+                Some(Properties::from([("TYPE".to_owned(), what)]))
+            }
+            _ => None,
+        }
+    }
+
+    fn bounded<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        match bounded(work) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.dead = Some(error.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn no_answer(limit: Duration) -> String {
+    format!("no answer for {} s", limit.as_secs())
+}
+
+/// Does something that may hang; the thread is left behind then.
+fn bounded<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, ended) = channel();
+    std::thread::spawn(move || done.send(work()).ok());
+    match ended.recv_timeout(LIMIT) {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, no_answer(LIMIT))),
+    }
+}
+
+/// Whether a device can be read at all.
+fn first_bytes(node: PathBuf) -> impl FnOnce() -> io::Result<()> {
+    move || File::open(node)?.read_exact_at(&mut [0; 4096], 0)
+}
+
+/// The volume group that a physical volume says it is of.
+fn metadata(node: &Path) -> io::Result<Option<String>> {
+    let mut bytes = vec![0; LVM_METADATA];
+    let file = File::open(node)?;
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(volume_group(&bytes[..filled]))
+}

@@ -1,0 +1,233 @@
+//! From what a config and the command line say to the disks of an install.
+//!
+//! In: a resolved config, options. Out: the target, and the one for Longhorn's data when it is
+//! another disk. Looks at disks and waits for them; writes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::run::Options;
+use crate::config::{Config, DeviceChoice, Overwrite};
+use crate::disk::choose::{self, Refusal};
+use crate::disk::coverage;
+use crate::disk::layout::{DataPlace, least_data_disk, least_disk};
+use crate::disk::release;
+use crate::disk::target::Target;
+use crate::facts::{self, DiskFacts, Roots};
+use crate::failure::{Failure, Kind};
+use crate::sys::wait;
+
+/// How often a disk is looked for.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A disk that is asked for.
+struct Asked<'a> {
+    /// Who asks: a key of the config, or an option.
+    field: &'a str,
+    choice: &'a DeviceChoice,
+    /// Bytes that it needs at least.
+    least: u64,
+    /// What may be lost, and so what may be taken down.
+    word: &'a Overwrite,
+}
+
+/// The target of an install, and the disk for data when the config wants another one for it.
+/// `source` is the config's name. A disk that is busy with leftovers of its former life can be chosen
+/// where `word` covers it.
+pub fn choose_targets(
+    config: &Config,
+    word: &Overwrite,
+    options: &Options,
+    source: &str,
+) -> anyhow::Result<(Target, Option<Target>)> {
+    let refuse = |what: &str, hint: &str| {
+        let message = format!("{source}: {what}");
+        Failure::error(Kind::ConfigInvalid, message, hint)
+    };
+    let given = options.device.as_deref();
+    if let (Some(path), Some(size)) = (given, options.size) {
+        if config.storage.data_disk.is_some() {
+            return Err(refuse(
+                "install.data_disk: an install onto a file has no second disk",
+                "leave it out: Longhorn's data then lies on the same file",
+            ));
+        }
+        return Ok((Target::probe(path, Some(size))?, None));
+    }
+    let given = given.map(|path| DeviceChoice::Path(path.display().to_string()));
+    let said = config.storage.device.as_ref().filter(is_said);
+    let (field, choice) = match (&given, said) {
+        (Some(given), _) => ("--device", given),
+        (None, Some(said)) => ("install.device", said),
+        (None, None) => {
+            return Err(refuse(
+                "install.device is missing",
+                "name the disk to install on, such as /dev/disk/by-id/..., or give --device",
+            ));
+        }
+    };
+    let data_disk = config.storage.data_disk.as_ref().filter(is_said);
+    let place = match data_disk {
+        Some(_) => DataPlace::OtherDisk,
+        None => config.storage.data,
+    };
+    let asked = Asked {
+        field,
+        choice,
+        least: least_disk(config.storage.sizes, place),
+        word,
+    };
+    let target = asked.target(options.patience)?;
+    let Some(choice) = data_disk else {
+        return Ok((target, None));
+    };
+    let asked = Asked {
+        field: "install.data_disk",
+        choice,
+        least: least_data_disk(),
+        word,
+    };
+    let data = asked.target(options.patience)?;
+    if is_same(&target, &data) {
+        return Err(refuse(
+            &format!(
+                "install.data_disk is the install disk, {}",
+                target.describe()
+            ),
+            "name another disk, or leave it out: Longhorn's data then lies on the install disk",
+        ));
+    }
+    Ok((target, Some(data)))
+}
+
+fn is_said(choice: &&DeviceChoice) -> bool {
+    !matches!(choice, DeviceChoice::Path(path) if path.is_empty())
+}
+
+fn is_same(one: &Target, other: &Target) -> bool {
+    match (one, other) {
+        (Target::Disk(one), Target::Disk(other)) => {
+            one.name == other.name
+                || one.paths.contains(&other.name)
+                || other.paths.contains(&one.name)
+        }
+        _ => one.path() == other.path(),
+    }
+}
+
+impl Asked<'_> {
+    /// The disk that is meant, with what it holds; waits for it to appear.
+    fn target(&self, patience: Duration) -> anyhow::Result<Target> {
+        let roots = Roots::default();
+        if !patience.is_zero() {
+            // Only to give it time: what is wrong with the disk is said better afterwards.
+            let appeared = || {
+                let there = match self.choice {
+                    DeviceChoice::Path(path) => Path::new(path).exists(),
+                    rule => match choose::choose(rule, &facts::list(&roots), self.least) {
+                        Ok(_) => true,
+                        Err(refusal) => !matches!(refusal, Refusal::NoSuch { .. }),
+                    },
+                };
+                Ok(there.then_some(()))
+            };
+            wait::until("the disk", patience, PAUSE, appeared).ok();
+        }
+        let listed = facts::list(&roots);
+        let disks: Vec<DiskFacts> = listed.iter().map(|disk| self.as_free(disk)).collect();
+        let found = match self.choice {
+            DeviceChoice::Path(path) => {
+                let Some(name) = name_in(path, &disks) else {
+                    // A RAID, or no disk at all: the probe says what it is.
+                    return self.unlisted(Path::new(path));
+                };
+                choose::choose(&DeviceChoice::Path(name), &disks, self.least)
+            }
+            rule => choose::choose(rule, &disks, self.least),
+        };
+        let found = found.map_err(|refusal| refusal.failure(self.field))?;
+        let listed = listed.iter().find(|disk| disk.name == found.name);
+        let mut disk = listed.unwrap_or(found).clone();
+        facts::read_contents(&mut disk, &roots);
+        match disk.users.is_empty() {
+            true => Target::of_disk(disk),
+            false => Ok(Target::Disk(disk)),
+        }
+    }
+
+    /// The disk as it will be once its leftovers are taken down, when they may be.
+    fn as_free(&self, disk: &DiskFacts) -> DiskFacts {
+        let mut free = disk.clone();
+        if coverage::covers(self.word, disk) && release::actions(disk, &[]).is_ok() {
+            free.users.clear();
+        }
+        free
+    }
+
+    /// A device that is not among the disks of this machine.
+    fn unlisted(&self, path: &Path) -> anyhow::Result<Target> {
+        let mut target = Target::probe(path, None)?;
+        if let Target::Disk(disk) = &mut target {
+            let what = format!("{}: {}", self.field, path.display());
+            choose::candidate(disk, self.least).map_err(|why| why.failure(&what))?;
+            facts::read_contents(disk, &Roots::default());
+        }
+        Ok(target)
+    }
+}
+
+/// The path by which the facts know a disk: the same, or that of the node that a link means which
+/// the facts do not have.
+fn name_in(path: &str, disks: &[DiskFacts]) -> Option<String> {
+    let known = |path: &str| !matches!(choose::named(path, disks), Err(Refusal::NoSuch { .. }));
+    if known(path) {
+        return Some(path.to_owned());
+    }
+    let node = std::fs::canonicalize(path).ok()?;
+    let node = node.to_str().filter(|node| known(node))?;
+    Some(node.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_the_facts_do_not_have_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("my-disk");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let disk = DiskFacts {
+            path: "/dev/null".into(),
+            name: "null".into(),
+            links: vec!["/dev/disk/by-id/x".into()],
+            ..DiskFacts::default()
+        };
+        let disks = [disk];
+        let name = |path: &str| name_in(path, &disks);
+        assert_eq!(name(link.to_str().unwrap()).as_deref(), Some("/dev/null"));
+        assert_eq!(
+            name("/dev/disk/by-id/x").as_deref(),
+            Some("/dev/disk/by-id/x")
+        );
+        assert_eq!(name("/dev/zero"), None);
+        assert_eq!(name("/no/such"), None);
+    }
+
+    #[test]
+    fn one_disk_is_not_two() {
+        let target = |name: &str, paths: &[&str]| {
+            Target::Disk(DiskFacts {
+                name: name.into(),
+                paths: paths.iter().map(|p| (*p).to_owned()).collect(),
+                ..DiskFacts::default()
+            })
+        };
+        assert!(is_same(&target("sda", &[]), &target("sda", &[])));
+        assert!(is_same(
+            &target("dm-0", &["sda", "sdb"]),
+            &target("sdb", &[])
+        ));
+        assert!(!is_same(&target("sda", &[]), &target("sdb", &[])));
+    }
+}
