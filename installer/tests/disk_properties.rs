@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use harrow::config::DeviceChoice;
 use harrow::disk::choose::{Refusal, choose};
 use harrow::disk::identity::{Identity, find_again};
-use harrow::facts::{Content, DiskFacts, Holding, Partition};
+use harrow::facts::{Content, DiskFacts, Holding, Partition, Use, User};
 use serde_json::{Map, Value, json};
 
 const MACHINES: u64 = 12_000;
@@ -121,7 +121,10 @@ fn disk(dice: &mut Dice, number: u64, udev: bool) -> DiskFacts {
         },
         read_only: dice.one_in(10),
         users: match dice.one_in(8) {
-            true => vec!["it is mounted".into()],
+            true => vec![User {
+                device: "sda1".into(),
+                how: Use::Mounted { on: "/mnt".into() },
+            }],
             false => Vec::new(),
         },
         holds,

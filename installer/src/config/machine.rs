@@ -76,10 +76,22 @@ fn find_disk<'a>(
         }
         Err(refusal @ Refusal::NotCandidate { .. }) => {
             let message = format!("no disk that fits the rule can be taken: {refusal}");
-            problems.add(Code::NoSuchDisk, field, message, refusal.hint());
+            problems.add(code_of(&refusal), field, message, refusal.hint());
         }
     }
     None
+}
+
+/// All that fit are too small, or there is more to it.
+fn code_of(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NotCandidate { disks }
+            if (disks.iter()).all(|(_, why)| matches!(why, WhyNot::TooSmall { .. })) =>
+        {
+            Code::DiskTooSmall
+        }
+        _ => Code::NoSuchDisk,
+    }
 }
 
 /// Whether a disk that was named can be installed on.

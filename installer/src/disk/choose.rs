@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::layout::show;
 use crate::config::{DeviceChoice, DiskRule, Pick, formats};
-use crate::facts::{DiskFacts, User, user};
+use crate::facts::{DiskFacts, NOT_ALLOWED, User, user};
 use crate::failure::{Failure, Kind};
 
 /// What is asked for by a rule, in words.
@@ -25,6 +25,8 @@ pub enum WhyNot {
     /// It is no disk but something made of memory, a file or other disks, or a drive for
     /// something else; in words.
     NoDisk(&'static str),
+    /// It can't be read; in words.
+    Unreadable(String),
     /// It can't be written.
     ReadOnly,
     /// Something uses it; in words.
@@ -133,6 +135,10 @@ pub fn candidate(disk: &DiskFacts, least: u64) -> Result<(), WhyNot> {
     }
     if let Some(what) = no_disk(disk) {
         return Err(WhyNot::NoDisk(what));
+    }
+    let unreadable = disk.unreadable.as_ref();
+    if let Some(why) = unreadable.filter(|why| *why != NOT_ALLOWED) {
+        return Err(WhyNot::Unreadable(why.clone()));
     }
     if disk.size == 0 {
         return Err(WhyNot::Empty);
@@ -254,7 +260,7 @@ impl Refusal {
             Self::NoSuch { disks, .. } => format!("its disks are {}", disks.join("; ")),
             Self::Several { asked, disks } if asked == RULE => {
                 format!(
-                    "say more of it, such as its serial; they are {}",
+                    "say more of it, such as its serial, or pick: smallest or largest when their sizes differ; they are {}",
                     disks.join("; ")
                 )
             }
@@ -285,7 +291,7 @@ impl WhyNot {
         match self {
             Self::TooSmall { .. } => Kind::DeviceTooSmall,
             Self::InUse(_) | Self::Medium => Kind::DeviceInUse,
-            Self::ReadOnly | Self::Empty => Kind::DeviceFailed,
+            Self::ReadOnly | Self::Empty | Self::Unreadable(_) => Kind::DeviceFailed,
             Self::NoDisk(_) => Kind::DeviceUnknown,
         }
     }
@@ -300,6 +306,7 @@ impl WhyNot {
         match self {
             Self::Medium | Self::NoDisk(_) => "name another disk",
             Self::Empty => "put a medium in, or name another disk",
+            Self::Unreadable(_) => "look at its cables and its health, or name another disk",
             Self::ReadOnly => "switch its write protection off, or name another disk",
             Self::InUse(_) => {
                 "unmount it, deactivate the volume group or stop the array, or name another disk"
@@ -341,6 +348,7 @@ impl fmt::Display for WhyNot {
             Self::Medium => f.write_str("this system runs from it"),
             Self::Empty => f.write_str("there is no medium in the drive"),
             Self::NoDisk(what) => write!(f, "it is {what}, not a disk"),
+            Self::Unreadable(why) => write!(f, "it can't be read: {why}"),
             Self::ReadOnly => f.write_str("it is read-only"),
             Self::InUse(users) => write!(f, "it is in use: {}", user::in_words(users)),
             Self::TooSmall { has, needs } => {

@@ -146,7 +146,10 @@ fn why_not(disk: &DiskFacts) -> Option<String> {
         Some(user) => Some(user.to_string()),
         None if disk.size == 0 => Some("there is no medium in the drive".into()),
         None if disk.read_only => Some("it is read-only".into()),
-        None => None,
+        None => disk
+            .unreadable
+            .as_ref()
+            .map(|why| format!("it can't be read: {why}")),
     }
 }
 

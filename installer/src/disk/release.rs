@@ -4,13 +4,21 @@
 //! they are done. Something mounted is never touched, nor what lies on a disk that is not to be wiped.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::facts::{DiskFacts, Use, User};
 use crate::failure::{Failure, Kind};
 use crate::sys::cmd::Cmd;
+use crate::sys::wait;
+
+/// How long an array that is to be stopped may be looked at by others.
+const FREE: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One thing to take down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,10 +131,16 @@ pub fn take_down(action: &Action) -> anyhow::Result<()> {
 }
 
 /// What `mdadm --stop` does, which the image does not have (Documentation/admin-guide/md.rst: writing
-/// `clear` to `array_state` is STOP_ARRAY).
+/// `clear` to `array_state` is STOP_ARRAY). udev may still be looking at it: that passes.
 fn stop_array(name: &str) -> anyhow::Result<()> {
     let state = Path::new("/sys/block").join(name).join("md/array_state");
-    std::fs::write(&state, "clear").with_context(|| format!("writing clear to {}", state.display()))
+    let stopped = || match std::fs::write(&state, "clear") {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(None),
+        Err(error) => Err(error.into()),
+    };
+    wait::until("the array to be free", FREE, PAUSE, stopped)
+        .with_context(|| format!("writing clear to {}", state.display()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::failure::{Failure, Kind};
 /// What is installed onto.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
+#[allow(clippy::large_enum_variant)] // a plan has one or two of them
 pub enum Target {
     /// A whole disk, pinned by what it said when it was chosen.
     Disk(DiskFacts),

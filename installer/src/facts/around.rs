@@ -73,8 +73,7 @@ impl Around {
         let line = self
             .mountinfo
             .lines()
-            .filter(|line| line.split(' ').nth(4) == Some(place))
-            .next_back();
+            .rfind(|line| line.split(' ').nth(4) == Some(place));
         let Some(line) = line else {
             return;
         };

@@ -155,7 +155,7 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = show(self.size);
         match (&self.what, self.partition) {
-            (Holding::Table { .. }, _) => return write!(f, "{}", self.what),
+            (Holding::Table { .. }, _) => write!(f, "{}", self.what),
             (Holding::Partition(p), number) => {
                 write!(f, "partition {}", number.unwrap_or(0))?;
                 if let Some(name) = &p.name {
@@ -164,7 +164,7 @@ impl fmt::Display for Content {
                 let fstype = p.fstype.as_deref().unwrap_or_default();
                 let label = p.label.as_deref().unwrap_or_default();
                 let inside = format!("{size} {fstype} {label}");
-                return write!(f, " ({})", inside.trim());
+                write!(f, " ({})", inside.trim())
             }
             (what, Some(number)) => write!(f, "{what} (partition {number}, {size})"),
             (what, None) => write!(f, "{what} ({size})"),

@@ -18,6 +18,8 @@ use super::{DiskFacts, Roots, mapped_partition, name_of, partitions_of, read as 
 use crate::disk::journal;
 use crate::sys::cmd::{Cmd, CmdError};
 
+/// What `unreadable` says when not the disk is to blame.
+pub const NOT_ALLOWED: &str = "only root may read it";
 /// Time for each reading of a device.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Disks that are read at once.
@@ -107,19 +109,14 @@ impl Reader<'_> {
     }
 
     fn region(&mut self, dir: &Path, node: &Path) -> Region {
-        let said = match self.blkid(node) {
-            Some(said) => said,
-            // What udev saw when the disk came; the kernel itself knows the partitions' names.
-            None => {
-                let (mut said, _) = self.around.udev(dir);
-                let uevent = fs::read_to_string(dir.join("uevent")).unwrap_or_default();
-                let name = uevent.lines().find_map(|l| l.strip_prefix("PARTNAME="));
-                if let Some(name) = name {
-                    said.entry("PART_ENTRY_NAME".into()).or_insert(name.into());
-                }
-                said
-            }
-        };
+        // Without blkid there is what udev saw when the disk came.
+        let asked = self.blkid(node);
+        let mut said = asked.unwrap_or_else(|| self.around.udev(dir).0);
+        // The kernel itself knows the names of partitions.
+        let uevent = fs::read_to_string(dir.join("uevent")).unwrap_or_default();
+        if let Some(name) = uevent.lines().find_map(|l| l.strip_prefix("PARTNAME=")) {
+            said.entry("PART_ENTRY_NAME".into()).or_insert(name.into());
+        }
         let is_lvm = said.get("TYPE").is_some_and(|t| t.starts_with("LVM"));
         let vg = match (is_lvm, &self.dead) {
             (true, None) => {
@@ -170,10 +167,17 @@ impl Reader<'_> {
         match bounded(work) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.dead = Some(error.to_string());
+                self.dead = Some(why(error));
                 None
             }
         }
+    }
+}
+
+fn why(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => NOT_ALLOWED.to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::DiskFacts;
 use super::content::in_words;
+use super::{DiskFacts, NOT_ALLOWED};
 use crate::config::Sizes;
 use crate::disk::choose::candidate;
 use crate::disk::layout::{DataPlace, least_disk, show};
@@ -67,8 +67,8 @@ pub fn render_table(disks: &[DiskFacts]) -> String {
         if disk.size > 0 && (disk.unreadable.is_none() || !disk.holds.is_empty()) {
             table += &wrapped(&format!("holds {}", in_words(&disk.holds)));
         }
-        if let Some(why) = &disk.unreadable {
-            table += &wrapped(&format!("can't be read: {why}"));
+        if disk.unreadable.as_deref() == Some(NOT_ALLOWED) {
+            table += &wrapped(&format!("there may be more on it: {NOT_ALLOWED}"));
         }
         table += &wrapped(&match verdict.why_not {
             None => "can be installed on".to_owned(),

@@ -94,10 +94,7 @@ impl fmt::Display for User {
             Use::Mounted { on } => write!(f, "{device} is mounted on {on}"),
             Use::Swap => write!(f, "{device} is swap space"),
             Use::Lvm { vg, lv } => {
-                write!(
-                    f,
-                    "{device} is part of the LVM volume {lv} of the volume group {vg}"
-                )
+                write!(f, "{device} is part of the LVM volume {vg}-{lv}")
             }
             Use::Md { name, level } => write!(f, "{device} is part of the {level} array {name}"),
             Use::Crypt { name } => {
@@ -287,7 +284,7 @@ mod tests {
         assert_eq!(
             in_words(&users),
             "sda1 is part of the raid1 array md0; \
-             md0 is part of the LVM volume root of the volume group vg0; \
+             md0 is part of the LVM volume vg0-root; \
              dm-0 is mounted on /mnt/old; sda2 is part of the raid1 array md0"
         );
     }

@@ -90,7 +90,20 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         stage.step(said.at, &format!("{device} is refused: {reason}"));
     }
     let console = &stage.vm()?.console;
-    // A volume group that nobody started stays as it is, and its disk can be installed on.
+    // With a word for it, what is active would be taken down.
+    say(
+        console,
+        "harrow plan --config /tmp/c --device /dev/vdb --allow-overwrite >/tmp/p; echo busy=$?",
+    )?;
+    console.wait_for("busy=0", COMMAND)?;
+    say(
+        console,
+        "grep -c 'what keeps the target busy' /tmp/p; cat /tmp/p",
+    )?;
+    let planned = console.wait_for("LVM's volume group vg", COMMAND)?;
+    stage.step(planned.at, "a plan says what is lost and taken down");
+    let console = &stage.vm()?.console;
+    // A volume group that nobody started stays as it is; its disk holds data all the same.
     say(
         console,
         "vgchange -qq -an vg && udevadm trigger --action=add --settle /dev/vdb && sleep 5; echo down=$?",
@@ -98,9 +111,14 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     console.wait_for("down=0", COMMAND)?;
     say(
         console,
-        "harrow plan --config /tmp/c --device /dev/vdb >/dev/null; echo plan=$?",
+        "harrow plan --config /tmp/c --device /dev/vdb >/dev/null 2>&1; echo plan=$?",
     )?;
-    let planned = console.wait_for("plan=0", COMMAND)?;
+    console.wait_for("plan=24", COMMAND)?;
+    say(
+        console,
+        "harrow plan --config /tmp/c --device /dev/vdb --allow-overwrite >/dev/null; echo free=$?",
+    )?;
+    let planned = console.wait_for("free=0", COMMAND)?;
     stage.step(planned.at, "volumes of a former life are not started");
     let console = &stage.vm()?.console;
     say(console, "vgchange -qq -ay vg; echo up=$?")?;
