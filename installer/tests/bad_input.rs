@@ -205,6 +205,23 @@ fn an_unknown_device() {
     refused(&output, 11, &["install.device is missing"]);
 }
 
+/// A rule is about disks, and a file was asked for: no disk is taken instead.
+#[test]
+fn a_size_without_a_file() {
+    let place = Place::new();
+    let rule = ["--set", "install.device={pick: largest}", "--size", "64G"];
+    let plan = harrow("plan")
+        .arg("--config")
+        .arg(place.config())
+        .arg("--image")
+        .arg(place.image());
+    refused(
+        &plan.args(rule).run_any().unwrap(),
+        11,
+        &["--size", "--device"],
+    );
+}
+
 #[test]
 fn a_file_that_exists() {
     let place = Place::new();

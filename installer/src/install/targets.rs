@@ -45,7 +45,16 @@ pub fn choose_targets(
         Failure::error(Kind::ConfigInvalid, message, hint)
     };
     let given = options.device.as_deref();
-    if let (Some(path), Some(size)) = (given, options.size) {
+    let said = config.storage.device.as_ref().filter(is_said);
+    let file = given.or_else(|| said.and_then(DeviceChoice::path).map(Path::new));
+    if let Some(size) = options.size {
+        let Some(path) = file else {
+            // Never a disk when a file was asked for.
+            return Err(refuse(
+                "--size is for a new file, and nothing names one",
+                "give the file's name with --device, or leave --size out",
+            ));
+        };
         if config.storage.data_disk.is_some() {
             return Err(refuse(
                 "install.data_disk: an install onto a file has no second disk",
@@ -55,7 +64,6 @@ pub fn choose_targets(
         return Ok((Target::probe(path, Some(size))?, None));
     }
     let given = given.map(|path| DeviceChoice::Path(path.display().to_string()));
-    let said = config.storage.device.as_ref().filter(is_said);
     let (field, choice) = match (&given, said) {
         (Some(given), _) => ("--device", given),
         (None, Some(said)) => ("install.device", said),
