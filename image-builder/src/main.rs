@@ -33,7 +33,8 @@ enum Command {
     Iso {
         #[command(flatten)]
         build: Build,
-        /// A config that is put on the ISO: installs without questions.
+        /// A config that is put on the ISO: installs without questions. Its password is hashed;
+        /// other secrets, such as the token, can be read by whoever has the ISO.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },

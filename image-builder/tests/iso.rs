@@ -122,6 +122,20 @@ fn check_golden(name: &str, actual: &str) {
     );
 }
 
+/// Whoever holds the medium can read it.
+#[test]
+fn no_password_in_clear_gets_onto_the_iso() {
+    let dir = tempfile::tempdir().unwrap();
+    let (set, rootfs) = image_set(dir.path());
+    let config = dir.path().join("c.yaml");
+    std::fs::write(&config, "os: {password: hunter2}\n").unwrap();
+    let (iso, _) = build(dir.path(), &set, &rootfs, Some(&config));
+    let on_it = extract(&iso, "/harrow/harrow.yaml", &dir.path().join("on-it"));
+    let on_it = String::from_utf8(on_it).unwrap();
+    assert!(on_it.contains("password: \"$6$"), "{on_it}");
+    assert!(!on_it.contains("hunter2"), "{on_it}");
+}
+
 #[test]
 fn the_iso_holds_the_set_and_boots_in_every_way() {
     let dir = tempfile::tempdir().unwrap();

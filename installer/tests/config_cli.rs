@@ -67,6 +67,43 @@ fn check_speaks_json() {
     assert_eq!((&first["line"], &first["column"]), (&1.into(), &6.into()));
 }
 
+/// What can't be had does not hide what is wrong with all else.
+#[test]
+fn check_says_what_could_not_be_had_beside_all_other_problems() {
+    let place = Place::new("os: {hostnme: x}\ninstall: {config_url: \"http://127.0.0.1:1/\"}\n");
+    fs::write(place.path("b.yaml"), GOOD).unwrap();
+    let paths = ["a.yaml", "b.yaml", "gone.yaml", "facts.json"].map(|name| place.path(name));
+    let [first, second, gone, facts] = paths.each_ref().map(String::as_str);
+    for (args, codes) in [
+        (
+            &["--follow", "--wait", "0", first][..],
+            &["unavailable", "unknown-key"][..],
+        ),
+        (&[second, gone], &["not-yet", "unavailable"]),
+        (&[second, "--facts", facts], &["not-yet", "unavailable"]),
+    ] {
+        let output = config(&[&["check", "--json"], args].concat());
+        assert_eq!(output.status.code(), Some(10), "{}", output.stderr);
+        let json: serde_json::Value = serde_json::from_str(&output.text()).unwrap();
+        let mut found: Vec<&str> = json["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["code"].as_str().unwrap())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, codes);
+    }
+}
+
+#[test]
+fn nothing_said_shows_no_values() {
+    let output = config(&["show", "--json"]);
+    assert_eq!(output.status.code(), Some(11), "{}", output.stderr);
+    let json: serde_json::Value = serde_json::from_str(&output.text()).unwrap();
+    assert_eq!(json["values"], serde_json::json!([]));
+}
+
 #[test]
 fn several_files_are_a_cluster() {
     let place = Place::new(GOOD);
@@ -158,6 +195,8 @@ fn render_writes_what_the_node_gets() {
     assert_eq!(hostname, "node-1\n");
     let again = config(&["render", &place.path("a.yaml"), "--out", &out]);
     assert_eq!(again.status.code(), Some(41), "{}", again.stderr);
+    let nowhere = config(&["render", &place.path("a.yaml"), "--out", "/dev/null/x"]);
+    assert_eq!(nowhere.status.code(), Some(43), "{}", nowhere.stderr);
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub struct Parts<'a> {
     pub templates: &'a Path,
     /// The recipe's part on media.
     pub media: &'a Media,
-    /// A config that lies on the ISO as `/harrow/harrow.yaml`.
+    /// A config that lies on the ISO as `/harrow/harrow.yaml`, where everybody can read it: its
+    /// password is hashed on the way.
     pub config: Option<&'a Path>,
     /// The build's date, in seconds since 1970.
     pub epoch: u64,
@@ -76,6 +77,16 @@ fn timestamp(epoch: u64) -> anyhow::Result<Timestamp> {
 
 /// Assembles the ISO at `out`.
 pub fn build(out: &Path, parts: &Parts<'_>) -> anyhow::Result<MediumId> {
+    let work = tempfile::tempdir_in(out.parent().unwrap_or(Path::new(".")))
+        .context("creating a folder for the ISO's parts")?;
+    let config = parts
+        .config
+        .map(|config| copy_config(config, &work.path().join("harrow.yaml")))
+        .transpose()?;
+    let parts = &Parts {
+        config: config.as_deref(),
+        ..*parts
+    };
     let mut contents = serde_json::to_vec(&parts.set.manifest).context("writing the manifest")?;
     if let Some(config) = parts.config {
         contents.extend(read(config)?);
@@ -92,8 +103,6 @@ pub fn build(out: &Path, parts: &Parts<'_>) -> anyhow::Result<MediumId> {
         boot_args: menu::boot_args(&manifest.slot.verity, &id.uuid),
         kernel_args: parts.media.kernel_args.clone(),
     };
-    let work = tempfile::tempdir_in(out.parent().unwrap_or(Path::new(".")))
-        .context("creating a folder for the ISO's parts")?;
     let grub_cfg = work.path().join("grub.cfg");
     std::fs::write(
         &grub_cfg,
@@ -214,6 +223,15 @@ fn command(
         graft("/harrow/harrow.yaml", config.to_owned())?;
     }
     Ok(cmd)
+}
+
+/// Copies a config without its password in clear. The salt makes each hash another one: an ISO
+/// that is to be the same again needs a config with the hash in it.
+fn copy_config(from: &Path, to: &Path) -> anyhow::Result<PathBuf> {
+    let name = from.display().to_string();
+    let hidden = harrow::config::hide_password(read(from)?, &name, harrow::sys::random::salt())?;
+    std::fs::write(to, hidden).with_context(|| format!("writing {}", to.display()))?;
+    Ok(to.to_owned())
 }
 
 fn render(template: &Path, values: &Values) -> anyhow::Result<String> {

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use harrow::config::{self, Assignment, InstallMode, Look, Problems, Severity, Source, SourceKind};
+use harrow::config::{
+    self, Assignment, Code, InstallMode, Look, Mark, Problem, Problems, Severity, Source,
+    SourceKind,
+};
 use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
@@ -78,19 +81,35 @@ pub struct More {
 impl More {
     /// The sources of one node, from its files and all else.
     fn sources(&self, files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+        let (sources, errors) = self.gather(files);
+        errors.into_iter().next().map_or(Ok(sources), Err)
+    }
+
+    /// What there is, and why all else could not be had.
+    fn gather(&self, files: &[PathBuf]) -> (Vec<Source>, Vec<anyhow::Error>) {
         let line = Cmdline::parse(self.cmdline.as_deref().unwrap_or_default());
-        let mut sources = self.far.sources()?;
+        let mut errors = Vec::new();
+        let mut sources = self.far.sources().unwrap_or_else(|e| {
+            errors.push(e);
+            Vec::new()
+        });
         sources.extend(config::cmdline::source(&line));
         sources.extend(set_source(&self.set));
         for file in files {
-            sources.push(read(file)?);
+            match read(file) {
+                Ok(source) => sources.push(source),
+                Err(e) => errors.push(e),
+            }
         }
         if self.follow {
             let (reach, tell) = (self.far.reach(), |line: String| eprintln!("{line}"));
-            sources.extend(live::find_metadata(&line, &reach, &tell)?);
-            live::follow_config_url(&mut sources, &reach, &tell)?;
+            match live::find_metadata(&line, &reach, &tell) {
+                Ok(source) => sources.extend(source),
+                Err(e) => errors.push(e),
+            }
+            errors.extend(live::follow_config_url(&mut sources, &reach, &tell).err());
         }
-        Ok(sources)
+        (sources, errors)
     }
 }
 
@@ -191,11 +210,30 @@ fn invalid(problems: &Problems) -> anyhow::Error {
     Failure::error(Kind::ConfigInvalid, problems.summary(), hint)
 }
 
+/// What could not be had is a problem too, beside those of what could.
+fn unavailable(error: &anyhow::Error, file: &Path) -> Problem {
+    let hint = Failure::of(error).map_or("", |failure| failure.hint.as_str());
+    let source = file.display().to_string().into();
+    Problem::new(Code::Unavailable, "", format!("{error:#}"), hint).at(&Mark::whole(&source))
+}
+
 fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
+    let mut problems = Problems::default();
+    let mut first_error = None;
     for file in &args.files {
-        let sources = args.more.sources(std::slice::from_ref(file))?;
-        nodes.push(config::check_sources(&sources));
+        let (sources, errors) = args.more.gather(std::slice::from_ref(file));
+        let mut node = config::check_sources(&sources);
+        if !errors.is_empty() {
+            // What is missing could be in what could not be had.
+            node.readable = false;
+            node.problems.0.retain(|p| p.code.is_of_shape());
+        }
+        problems
+            .0
+            .extend(errors.iter().map(|e| unavailable(e, file)));
+        first_error = first_error.or(errors.into_iter().next());
+        nodes.push(node);
     }
     if let Some(path) = &args.facts {
         let [node] = nodes.as_mut_slice() else {
@@ -205,10 +243,15 @@ fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
                 "check them one by one with --facts, and together without",
             ));
         };
-        let facts = read_facts(path)?;
-        node.add(config::check_machine(&node.answers, &facts));
+        match read_facts(path) {
+            Ok(facts) if node.readable => node.add(config::check_machine(&node.answers, &facts)),
+            Ok(_) => {}
+            Err(error) => {
+                problems.0.push(unavailable(&error, path));
+                first_error = first_error.or(Some(error));
+            }
+        }
     }
-    let mut problems = Problems::default();
     problems.0.extend(config::check_fleet(&nodes).0);
     for node in nodes {
         problems.0.extend(node.problems.0);
@@ -224,6 +267,10 @@ fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
         println!("{value:#}");
     } else {
         print!("{}", problems.render(look));
+    }
+    if let Some(known) = first_error.as_ref().and_then(Failure::of) {
+        let (kind, hint) = (known.kind, known.hint.clone());
+        return Err(Failure::error(kind, problems.summary(), hint));
     }
     if problems.has_errors() {
         return Err(invalid(&problems));
@@ -274,7 +321,16 @@ fn render(args: &RenderArgs) -> anyhow::Result<()> {
             "os.ssh_authorized_keys: the keys of github:{user} are fetched at an install, and are not among these files"
         );
     }
-    for path in export::write_node(&checked.answers, &args.out)? {
+    let written = export::write_node(&checked.answers, &args.out);
+    let paths = written.map_err(|e| match Failure::of(&e) {
+        Some(_) => e,
+        None => Failure::error(
+            Kind::OutputUnwritable,
+            format!("{}: {e:#}", args.out.display()),
+            "name a folder with --out where files can be written",
+        ),
+    })?;
+    for path in paths {
         println!("{path}");
     }
     Ok(())

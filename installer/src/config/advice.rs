@@ -117,9 +117,18 @@ pub fn wanted(kind: &Kind) -> String {
             let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
             format!("one of {}", list_words(&words))
         }
-        Kind::Int { min, max } => format!("a whole number, {min} to {max}"),
+        Kind::Int { min, max } => format!("a whole number, {}", range(*min, *max)),
         Kind::Bool => "true or false".into(),
         Kind::TextOr(_) => "a text or a map of `key: value`".into(),
+    }
+}
+
+/// "1 to 3", or the only number.
+pub fn range(min: i64, max: i64) -> String {
+    match max {
+        _ if min == max => min.to_string(),
+        _ if max == i64::from(u32::MAX) => format!("{min} or more"),
+        _ => format!("{min} to {max}"),
     }
 }
 

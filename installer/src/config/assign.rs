@@ -94,6 +94,9 @@ fn put(
             (key, rest, None)
         }
     };
+    if says_otherwise(node) {
+        return contradiction(word, at);
+    }
     if !matches!(node.value, Value::Map(_)) {
         node.value = Value::Map(Vec::new());
     }
@@ -177,12 +180,32 @@ fn put_item(
 }
 
 /// Sets the value of a key, or adds to its list.
+/// Whether there is a value that a map would replace.
+fn says_otherwise(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => !scalar.text.is_empty(),
+        Value::Seq(items) => !items.is_empty(),
+        Value::Null | Value::Map(_) => false,
+    }
+}
+
+/// A disk is chosen by its path or by a rule: neither may win unseen.
+fn contradiction(word: &Assignment, at: &Mark) -> Result<(), Problem> {
+    let message = "does not go with an earlier word, which gives it another kind of value";
+    let hint = "keep one of the two";
+    Err(Problem::new(Code::DuplicateKey, &word.path, message, hint).at(at))
+}
+
 fn set(node: &mut Node, shape: &Shape, word: &Assignment, at: &Mark) -> Result<(), Problem> {
     let text = word.value.as_str();
     let is_text = matches!(shape.kind, Kind::Text);
     if !is_text && text.starts_with(['[', '{']) {
         *node = from_yaml(word, at)?;
         return Ok(());
+    }
+    let is_rule = matches!(shape.kind, Kind::TextOr(_)) && !text.is_empty();
+    if is_rule && !node.entries().is_empty() {
+        return contradiction(word, at);
     }
     let Kind::List(inner) = &shape.kind else {
         *node = Node::plain(text, at.clone());
@@ -309,6 +332,27 @@ mod tests {
             );
         }
         assert_eq!(find(&tree, "os.dns_nameservers[1]").unwrap().at.column, 3);
+    }
+
+    #[test]
+    fn words_that_contradict_each_other_are_a_problem() {
+        let path = ("install.device", "/dev/sda");
+        let rule = ("install.device.model", "x");
+        for words in [
+            [path, rule],
+            [rule, path],
+            [("install", "5"), ("install.mode", "create")],
+        ] {
+            let (_, problems) = build(&words);
+            assert_eq!(problems.len(), 1, "{words:?}");
+            assert_eq!(problems[0].code, Code::DuplicateKey, "{words:?}");
+        }
+        for words in [
+            [path, ("install.device", "/dev/sdb")],
+            [("os", ""), ("os.hostname", "a")],
+        ] {
+            assert_eq!(build(&words).1, [], "{words:?}");
+        }
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! In: a tree with the schema's keys. Out: every problem with its place, and the tree without
 //! what can't be used, so that the rules still run over the rest.
 
-use super::advice::{list_words, sample_of, several, suggestion, wanted};
-use super::formats::quoted;
+use super::advice::{list_words, range, sample_of, several, suggestion, wanted};
+use super::formats::{mask_urls, quoted};
 use super::forms;
 use super::problem::{Code, Problem};
 use super::schema::{self, Kind, Shape};
+use super::secret::MASK;
 use super::tree::{Entry, Node, Scalar, Value, join};
 
 /// Checks a whole config.
@@ -35,6 +36,12 @@ pub fn read_bool(text: &str) -> Option<bool> {
 /// A whole number.
 pub fn read_int(text: &str) -> Option<i64> {
     text.trim().parse().ok()
+}
+
+/// Whether a text is a whole number, however large.
+pub fn is_number(text: &str) -> bool {
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    (1..=40).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A word of a list of words, in any case.
@@ -87,8 +94,11 @@ impl Checker<'_> {
                     return None;
                 }
                 let right = self.check_form(scalar, shape, path, &node);
-                // A key pasted where a certificate belongs must not be shown or kept.
-                let leaks = !right && !shape.secret && scalar.text.contains("PRIVATE KEY");
+                // A key pasted where a certificate belongs, or a URL with a password where none
+                // does, must not be shown or kept.
+                let text = &scalar.text;
+                let leaks = text.contains("PRIVATE KEY") || has_misplaced_url(text, shape);
+                let leaks = leaks && !right && !shape.secret;
                 (!leaks).then_some(node)
             }
             (Value::Scalar(scalar), Kind::Bool | Kind::Int { .. } | Kind::Choice(_)) => {
@@ -142,6 +152,16 @@ impl Checker<'_> {
         };
         let mut kept = Vec::with_capacity(entries.len());
         for Entry { key, key_at, node } in entries {
+            // Somebody wrote the whole of a secret here, as in `Authorization: Bearer ...`.
+            if inner.secret && key.contains([':', '=', ' ', '\t']) {
+                let message =
+                    "a key that is no name, and is not shown, since a secret may be in it";
+                let hint = "the name, a colon, and the value: `NAME: VALUE`";
+                let field = join(path, MASK);
+                let problem = Problem::new(Code::BadValue, field, message, hint);
+                self.problems.push(problem.at(&key_at));
+                continue;
+            }
             if let Some(node) = self.visit(node, inner, &join(path, &key)) {
                 kept.push(Entry { key, key_at, node });
             }
@@ -209,8 +229,15 @@ impl Checker<'_> {
             return true;
         };
         let mut message = finding.message;
-        if shape.secret && message.contains(&scalar.text) {
+        let mut hint = finding.hint;
+        // URLs are quoted in part.
+        let is_quoted = message.contains(&scalar.text) || scalar.text.contains("://");
+        if shape.secret && is_quoted {
             message = "is not of the form that it needs".to_owned();
+        } else if has_misplaced_url(&scalar.text, shape) {
+            // A part of it could be the password.
+            message = format!("{} is not of the form that it needs", quoted(&scalar.text));
+            "a URL with a password or query has no place here".clone_into(&mut hint);
         }
         let parts = several(&scalar.text, form).filter(|_| !shape.secret);
         let hint = match parts.map(|parts| parts.join(", ")) {
@@ -219,7 +246,7 @@ impl Checker<'_> {
                 format!("a list: {key}: [{parts}]")
             }
             Some(parts) if path.ends_with(']') => format!("one item for each: [{parts}]"),
-            _ => finding.hint,
+            _ => hint,
         };
         self.add(finding.code, path, node, message, hint);
         false
@@ -234,31 +261,24 @@ impl Checker<'_> {
                 self.add(Code::WrongType, path, node, message, hint);
                 false
             }
-            Kind::Int { min, max } => match read_int(text) {
-                None => {
-                    let message = "must be a whole number".to_owned();
-                    self.add(
-                        Code::WrongType,
-                        path,
-                        node,
-                        message,
-                        format!("{min} to {max}"),
-                    );
-                    false
+            Kind::Int { min, max } => {
+                let form = shape.form.as_deref();
+                let finding = form.and_then(|form| forms::check(form, text).err());
+                let right = match read_int(text) {
+                    Some(n) => (*min..=*max).contains(&n) && finding.is_none(),
+                    None => false,
+                };
+                if right {
+                    return true;
                 }
-                Some(n) if n < *min || n > *max => {
-                    let message = format!("{n} is out of range");
-                    self.add(
-                        Code::OutOfRange,
-                        path,
-                        node,
-                        message,
-                        format!("{min} to {max}"),
-                    );
-                    false
-                }
-                Some(_) => true,
-            },
+                let (code, message) = match is_number(text) {
+                    true => (Code::OutOfRange, format!("{} is out of range", text.trim())),
+                    false => (Code::WrongType, "must be a whole number".to_owned()),
+                };
+                let hint = finding.map_or_else(|| range(*min, *max), |finding| finding.hint);
+                self.add(code, path, node, message, hint);
+                false
+            }
             Kind::Choice(words) if read_word(text, words).is_none() => {
                 let message = format!("{} is not one of its values", quoted(text));
                 let words: Vec<&str> = words.iter().map(|(w, _)| w.as_str()).collect();
@@ -268,6 +288,12 @@ impl Checker<'_> {
             _ => true,
         }
     }
+}
+
+/// Whether a URL that has parts to hide stands where none belongs.
+fn has_misplaced_url(text: &str, shape: &Shape) -> bool {
+    let form = shape.form.as_deref().unwrap_or_default();
+    !form.contains("url") && mask_urls(text) != *text
 }
 
 /// Whether an entry says only what happens without it.

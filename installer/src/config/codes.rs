@@ -53,6 +53,7 @@ macro_rules! codes {
 
 codes! {
     // Sources that can't be read as a config.
+    Unavailable Error "unavailable" "The source can't be read or fetched.";
     Empty Error "empty" "The source says nothing.";
     TooLarge Error "too-large" "The source is larger than 1 MiB, which no config is.";
     NotText Error "not-text" "The source is not text in UTF-8.";

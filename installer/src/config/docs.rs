@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::advice::range;
 use super::codes::{Code, Severity};
 use super::schema::{self, Kind, Shape};
 use super::tree::join;
@@ -140,8 +141,7 @@ fn type_of(shape: &Shape) -> String {
             let words: Vec<String> = words.iter().map(|(w, _)| format!("`{w}`")).collect();
             words.join(" ")
         }
-        Kind::Int { min, max } if *max == i64::from(u32::MAX) => format!("number, {min} or more"),
-        Kind::Int { min, max } => format!("number, {min} to {max}"),
+        Kind::Int { min, max } => format!("number, {}", range(*min, *max)),
         Kind::Bool => "`true` `false`".into(),
         Kind::TextOr(_) => "text or keys".into(),
     }

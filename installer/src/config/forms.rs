@@ -2,14 +2,14 @@
 //!
 //! In: the name of a form and a text. Out: nothing, or what is wrong with the text.
 
+use super::check::read_int;
 use super::formats::{self, Wrong};
 use super::problem::Code;
 use super::yaml;
 
 /// Every form that the schema may name.
 #[cfg(test)]
-pub const NAMES: [&str; 48] = [
-    "cidr",
+pub const NAMES: [&str; 49] = [
     "config-url",
     "chart-name",
     "console",
@@ -35,6 +35,7 @@ pub const NAMES: [&str; 48] = [
     "memory",
     "model-pattern",
     "module",
+    "mtu",
     "multipath-pattern",
     "nameserver",
     "node-ipv4",
@@ -55,6 +56,7 @@ pub const NAMES: [&str; 48] = [
     "url",
     "url-template",
     "var-size",
+    "vlan-id",
     "wwn",
     "yaml",
 ];
@@ -81,7 +83,6 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         return config_url(text);
     }
     let result = match form {
-        "cidr" => formats::cidr(text).map(drop),
         "chart-name" => formats::chart_name(text),
         "console" => formats::console(text).map(drop),
         "cpu" => formats::reserved_cpu(text).map(drop),
@@ -106,6 +107,7 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "memory" => formats::reserved_memory(text).map(drop),
         "model-pattern" => formats::model_pattern(text).map(drop),
         "module" => formats::kernel_module(text),
+        "mtu" => formats::mtu(number(text)).map(drop),
         "multipath-pattern" => formats::multipath_pattern(text).map(drop),
         "nameserver" => formats::nameserver(text).map(drop),
         "node-ipv4" => formats::node_ipv4(text).map(drop),
@@ -126,15 +128,24 @@ pub fn check(form: &str, text: &str) -> Result<(), Finding> {
         "url" => formats::http_url(text).map(drop),
         "url-template" => formats::url_template(text),
         "var-size" => formats::size(text, LEAST_VAR).map(drop),
+        "vlan-id" => formats::vlan_id(number(text)).map(drop),
         "wwn" => formats::disk_wwn(text).map(drop),
         "yaml" => values(text),
         _ => Ok(()),
     };
     result.map_err(|wrong| Finding {
-        code: Code::BadValue,
+        code: match form {
+            "mtu" | "vlan-id" => Code::OutOfRange,
+            _ => Code::BadValue,
+        },
         message: wrong.message,
         hint: wrong.hint,
     })
+}
+
+/// A whole number; what is none is out of every range.
+fn number(text: &str) -> i64 {
+    read_int(text).unwrap_or(i64::MIN)
 }
 
 /// A URL that a config can be fetched from, or a path on the medium.
@@ -200,6 +211,9 @@ mod tests {
             ),
             ("server-url", "https://10.0.0.5", "http://10.0.0.5"),
             ("memory", "512Mi", "1x"),
+            ("mtu", "576", "575"),
+            ("mtu", "0", "9001"),
+            ("vlan-id", "4094", "4095"),
         ] {
             assert_eq!(check(form, good), Ok(()), "{form} {good}");
             assert!(check(form, wrong).is_err(), "{form} {wrong}");

@@ -104,11 +104,11 @@ fn read(source: &Source, in_clear: InClear, problems: &mut Vec<Problem>) -> Opti
 
 /// A config for another version of the schema: its keys need not mean what ours do.
 fn other_version(tree: &Node) -> Option<Problem> {
-    let version = tree
-        .get("scheme_version")
-        .or_else(|| tree.get("schemeVersion"))?;
-    let number = check::read_int(version.text()?)?;
-    if number == 1 {
+    let mut entries = tree.entries().iter();
+    let is_version = |key: &str| spelling::letters_of(key) == "schemeversion";
+    let version = &entries.find(|entry| is_version(&entry.key))?.node;
+    let number = version.text()?.trim();
+    if !check::is_number(number) || check::read_int(number) == Some(1) {
         return None;
     }
     let message = format!("the config is for version {number} of the schema");
@@ -348,8 +348,15 @@ install: { mode: create, vip: 10.0.0.5, management_interface: {method: dhcp} }
 
     #[test]
     fn another_version_is_one_problem() {
-        let text = "scheme_version: 2\nfuture: true\n";
-        let checked = check_sources(&[Source::yaml(SourceKind::File, "a.yaml", text)]);
-        assert_eq!(codes(&checked), [Code::SchemeVersion]);
+        for version in [
+            "scheme_version: 2",
+            "schemeVersion: '0'",
+            "SchemeVersion: 3",
+            "scheme-version: 99999999999999999999",
+        ] {
+            let text = format!("{version}\nfuture: true\n");
+            let checked = check_sources(&[Source::yaml(SourceKind::File, "a.yaml", text)]);
+            assert_eq!(codes(&checked), [Code::SchemeVersion], "{version}");
+        }
     }
 }

@@ -56,5 +56,5 @@ pub use resolved::{
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};
 pub use source::{Assignment, Content, Source, SourceKind};
-pub use write::{convert, render_merged};
+pub use write::{convert, hide_password, render_merged};
 pub use yaml::LIMIT as LARGEST_SOURCE;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::answers::DeviceChoice;
+use super::answers::{DeviceChoice, UrlText};
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
 
@@ -38,7 +38,7 @@ pub enum Mode {
     /// Joins one.
     Join {
         /// URL of the cluster.
-        server_url: String,
+        server_url: UrlText,
         /// The cluster's secret.
         token: Secret,
     },

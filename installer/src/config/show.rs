@@ -123,6 +123,8 @@ fn collect(node: &Node, shape: &Shape, path: &str, values: &mut Vec<Json>) {
                 collect(&entry.node, shape, &join(path, &entry.key), values);
             }
         }
+        // Of nothing at all there is no value.
+        Value::Map(_) if path.is_empty() => {}
         Value::Seq(items) if !items.is_empty() && !shape.secret => {
             for (i, item) in items.iter().enumerate() {
                 collect(item, inner(shape, ""), &format!("{path}[{i}]"), values);
@@ -176,6 +178,10 @@ mod tests {
         assert!(text.contains("# f:2:13"), "{text}");
         assert!(text.contains("    - x.y"), "{text}");
         assert!(text.contains("    - path: /a"), "{text}");
+        let whole = "install: {config_headers: {'A: hunter2': ''}}";
+        let whole = check_sources(&[Source::yaml(SourceKind::File, "f", whole)]);
+        let shown = render_text(&whole) + &render_json(&whole).to_string();
+        assert!(!shown.contains("hunter2"), "{shown}");
         let origins = origins(&checked);
         assert_eq!(origins["os.hostname"], "f:2");
         assert_eq!(origins["os.ntp_servers[0]"], "oem:2");

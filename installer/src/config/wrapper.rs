@@ -92,7 +92,9 @@ fn check_size(bytes: &[u8]) -> Result<(), Refusal> {
 
 fn text_inside(bytes: &[u8]) -> Result<&str, Refusal> {
     for (mark, name) in [
-        (&[0xff, 0xfe][..], "text in UTF-16 (little endian)"),
+        (&[0xff, 0xfe, 0, 0][..], "text in UTF-32 (little endian)"),
+        (&[0, 0, 0xfe, 0xff], "text in UTF-32 (big endian)"),
+        (&[0xff, 0xfe], "text in UTF-16 (little endian)"),
         (&[0xfe, 0xff], "text in UTF-16 (big endian)"),
         (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd"),
         (b"PK\x03\x04", "a zip file"),
@@ -129,7 +131,8 @@ fn text_inside(bytes: &[u8]) -> Result<&str, Refusal> {
             ));
         }
     }
-    if start.starts_with('<') {
+    // `<<` at the top merges a map of YAML into this one.
+    if start.starts_with('<') && !start.starts_with("<<") {
         return Err(refusal(
             Code::Html,
             "is an HTML or XML page, not YAML",
@@ -166,6 +169,8 @@ mod tests {
         for (bytes, code, word) in [
             (&b"\xff\xfea\0"[..], Code::NotText, "UTF-16"),
             (b"\xfe\xff\0a", Code::NotText, "UTF-16"),
+            (b"\xff\xfe\0\0a\0\0\0", Code::NotText, "UTF-32"),
+            (b"\0\0\xfe\xff\0\0\0a", Code::NotText, "UTF-32"),
             (b"\x1f\x8b\x08", Code::NotAConfig, "gzip"),
             (b"#!ipxe\nboot", Code::NotAConfig, "iPXE"),
             (b"{\"ignition\":{}}", Code::NotAConfig, "Ignition"),
@@ -196,6 +201,7 @@ mod tests {
     fn wrapped_configs_are_read() {
         assert_eq!(text_of(b"\xef\xbb\xbfa: 1").unwrap().text, "a: 1");
         assert!(text_of(b"#!cloud-config\na: 1").is_ok());
+        assert!(text_of(b"<<: {a: 1}").is_ok());
         assert_eq!(
             text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap().text,
             "#cloud-config\na: 1"

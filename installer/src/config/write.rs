@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::formats;
 use super::load::Checked;
 use super::password::{self, InClear};
 use super::problem::{Code, Problem, Problems};
@@ -34,6 +35,20 @@ pub fn convert(bytes: &[u8], name: &str, salt: Salt) -> Result<(String, Problems
         return Err(Problems(problems));
     }
     Ok((to_yaml(&tree), Problems(problems)))
+}
+
+/// A config for a place where others can read it, such as a medium: a password in clear becomes
+/// its hash, and then the text is that of [`convert`]. One without is left as it is.
+pub fn hide_password(bytes: Vec<u8>, name: &str, salt: Salt) -> Result<Vec<u8>, Problems> {
+    let (tree, _) = yaml::parse(&bytes, &name.into());
+    let tree = tree.map(|tree| spelling::canonical(tree, schema::shape(), &mut Vec::new()));
+    let password = tree.as_ref().and_then(|t| t.get("os")?.get("password"));
+    match password.and_then(Node::text) {
+        Some(text) if !text.is_empty() && !formats::is_hashed(text) => {
+            convert(&bytes, name, salt).map(|(text, _)| text.into_bytes())
+        }
+        _ => Ok(bytes),
+    }
 }
 
 /// What all sources of a config say together, as one config.
@@ -201,6 +216,30 @@ mod tests {
             let text = format!("os: {{password: {bad}}}\n");
             let problems = convert(text.as_bytes(), "old", [7; 12]).unwrap_err();
             assert!(!problems.to_string().contains("hunter2"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_clear_is_hidden_and_all_else_stays() {
+        let hide = |text: &str| {
+            let hidden = hide_password(text.into(), "c", [7; 12]).unwrap();
+            String::from_utf8(hidden).unwrap()
+        };
+        for text in [
+            "# a comment\ntoken: x\n",
+            "os: {password: } # none\n",
+            "os: {password: $6$a$b}\n",
+            "os: [}\n",
+        ] {
+            assert_eq!(hide(text), text);
+        }
+        for text in [
+            "os: {password: hunter2, hostname: a}\n",
+            "#cloud-config\nharvester: {OS: {Password: hunter2, hostname: a}}\n",
+        ] {
+            let hidden = hide(text);
+            assert!(hidden.contains("hostname: a") && hidden.contains("$6$"));
+            assert!(!hidden.contains("hunter2"), "{hidden}");
         }
     }
 

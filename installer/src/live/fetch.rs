@@ -37,7 +37,7 @@ pub fn follow_config_url(
     let shown = masked_url(&url);
     tell(format!("fetching the config from {shown}"));
     let bytes = if url.contains("://") {
-        let mut fetch = Fetch::new(url.clone(), reach.patience);
+        let mut fetch = Fetch::new(&*url, reach.patience);
         fetch.headers = install.config_headers.into_iter().collect();
         fetch.ca = install.config_ca.filter(|ca| !ca.trim().is_empty());
         fetch.run_for_config()

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::secret::Secret;
+use super::url::UrlText;
 
 /// Network plugin under Multus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +79,7 @@ pub struct CsiChart {
     pub name: String,
     /// URL of its repository.
     #[schemars(extend("x-form" = "url"))]
-    pub repo: Option<String>,
+    pub repo: Option<UrlText>,
     /// Its version.
     pub version: Option<String>,
     /// Values for it, as YAML in a text.

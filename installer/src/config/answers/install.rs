@@ -10,6 +10,7 @@ use super::addons::Addons;
 use super::disk::DeviceChoice;
 use super::network::{LinkAnswers, ManagementAnswers};
 use super::scalar::Scalar;
+use super::url::UrlText;
 
 /// What the node does in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +111,7 @@ pub struct InstallAnswers {
     pub webhooks: Vec<Webhook>,
     /// URL of a config that is merged under this one: http or https.
     #[schemars(extend("x-form" = "config-url"), example = &"https://10.0.0.9/node-1.yaml")]
-    pub config_url: Option<String>,
+    pub config_url: Option<UrlText>,
     /// HTTP headers sent with the request for `config_url`.
     #[schemars(extend("x-secret" = true))]
     pub config_headers: BTreeMap<String, Secret>,
@@ -126,10 +127,10 @@ pub struct InstallAnswers {
     /// URL of an ISO with the image, or of a folder with one (ending with `/`), when it is not on
     /// the medium. An ISO is read in parts, so its server has to know range requests.
     #[schemars(extend("x-form" = "url-template"))]
-    pub iso_url: Option<String>,
+    pub iso_url: Option<UrlText>,
     /// Where artifacts of the cluster come from instead of the internet, for flavor `net`.
     #[schemars(extend("x-form" = "url", "x-not-yet" = true), example = &"https://mirror.example.org/harrow")]
-    pub bundle_mirror: Option<String>,
+    pub bundle_mirror: Option<UrlText>,
     /// Whether container images come from the internet and not from the medium.
     #[schemars(extend("x-default" = false, "x-no-meaning" = "the flavor of the image decides: net or full"))]
     pub with_net_images: Option<bool>,
@@ -217,7 +218,7 @@ pub struct Webhook {
     pub method: Option<String>,
     /// URL; `{{.Hostname}}` stands for the node's name.
     #[schemars(extend("x-form" = "url-template"))]
-    pub url: Option<String>,
+    pub url: Option<UrlText>,
     /// Headers, each with one value or several.
     #[schemars(extend("x-secret" = true))]
     pub headers: BTreeMap<String, Vec<Secret>>,

@@ -17,6 +17,7 @@ mod install;
 mod network;
 mod os;
 mod scalar;
+mod url;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{InterfaceAnswers, Ipv6Mode, ManagementAnswers, Method};
 pub use os::{ExternalStorage, OsAnswers, StorageDevice, WriteFile};
 pub use scalar::Scalar;
+pub use url::UrlText;
 
 use super::secret::Secret;
 
@@ -38,12 +40,12 @@ use super::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Answers {
     /// Version of the schema; 1 is the only one.
-    #[schemars(extend("x-default" = 1))]
+    #[schemars(range(min = 1, max = 1), extend("x-default" = 1))]
     pub scheme_version: Option<u32>,
     /// URL of an existing cluster, for `install.mode: join`: its virtual IP or a DNS name for
     /// it. Must be left out in mode `create`.
     #[schemars(extend("x-form" = "server-url"), example = &"https://10.0.0.5:443")]
-    pub server_url: Option<String>,
+    pub server_url: Option<UrlText>,
     /// Secret that all nodes of a cluster share; needed in the modes `create` and `join`.
     #[schemars(extend("x-form" = "token", "x-secret" = true))]
     pub token: Option<Secret>,

@@ -57,11 +57,11 @@ pub struct ManagementAnswers {
     /// `xmit_hash_policy`, `primary`, ... Active-backup with `miimon: 100` when absent.
     #[schemars(extend("x-not-yet" = true), example = BTreeMap::from([("mode", "802.3ad")]))]
     pub bond_options: BTreeMap<String, Scalar>,
-    /// Largest packet in bytes; 0 means the default.
-    #[schemars(range(min = 0, max = 9000), extend("x-default" = 1500))]
+    /// Largest packet in bytes, at least 576; 0 means the default.
+    #[schemars(range(min = 0, max = 9000), extend("x-form" = "mtu", "x-default" = 1500))]
     pub mtu: Option<u32>,
     /// VLAN of the management network; 0 or 1 mean untagged.
-    #[schemars(range(min = 0, max = 4094), extend("x-default" = 0, "x-not-yet" = true))]
+    #[schemars(range(min = 0, max = 4094), extend("x-form" = "vlan-id", "x-default" = 0, "x-not-yet" = true))]
     pub vlan_id: Option<u32>,
     /// Whether the default route goes over this network.
     #[schemars(extend("x-no-meaning" = "the management network always has the default route"))]
@@ -90,11 +90,11 @@ pub struct LinkAnswers {
     pub ipv6: Ipv6Answers,
     /// Options of the bond, as in `install.management_interface.bond_options`.
     pub bond_options: BTreeMap<String, Scalar>,
-    /// Largest packet in bytes; 0 means the default.
-    #[schemars(range(min = 0, max = 9000), extend("x-default" = 1500))]
+    /// Largest packet in bytes, at least 576; 0 means the default.
+    #[schemars(range(min = 0, max = 9000), extend("x-form" = "mtu", "x-default" = 1500))]
     pub mtu: Option<u32>,
     /// VLAN of the network; 0 or 1 mean untagged.
-    #[schemars(range(min = 0, max = 4094), extend("x-default" = 0))]
+    #[schemars(range(min = 0, max = 4094), extend("x-form" = "vlan-id", "x-default" = 0))]
     pub vlan_id: Option<u32>,
     /// Of old Harvester configs.
     #[schemars(extend("x-no-meaning" = "only the management network has a default route"))]

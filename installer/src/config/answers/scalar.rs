@@ -5,8 +5,10 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::super::formats::mask_urls;
+
 /// A value of a free map, used as text: `1`, `true` and `"1"` are all fine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Scalar {
     /// `true` or `false`
@@ -15,6 +17,13 @@ pub enum Scalar {
     Int(i64),
     /// Anything else.
     Text(String),
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL can stand anywhere, with a password in it.
+        f.write_str(&mask_urls(&self.to_string()))
+    }
 }
 
 impl fmt::Display for Scalar {

@@ -4,6 +4,7 @@
 //! A message may quote the value, except where the value is a secret.
 
 mod bond;
+mod bond_options;
 mod cron;
 mod crypt;
 mod files;
@@ -50,9 +51,12 @@ pub fn wrong<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T
     })
 }
 
-/// A value as it is quoted in messages: escaped, and cut when it is long.
+/// A value as it is quoted in messages: escaped, and cut when it is long. A URL can stand where
+/// none belongs, and its secrets are not shown there either.
 pub fn quoted(text: &str) -> String {
     const LIMIT: usize = 80;
+    let masked = text.contains("://").then(|| masked_url(text));
+    let text = masked.as_deref().unwrap_or(text);
     match text.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -85,5 +89,14 @@ mod tests {
         let long = quoted(&"ä".repeat(1000));
         assert_eq!(long.chars().filter(|c| *c == 'ä').count(), 80);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn secrets_of_urls_are_not_quoted() {
+        assert_eq!(
+            quoted("http://u:hunter2@h/x?hunter2"),
+            "\"http://***@h/x?…\""
+        );
+        assert_eq!(quoted("me@here"), "\"me@here\"");
     }
 }

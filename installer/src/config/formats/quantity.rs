@@ -115,36 +115,6 @@ pub fn reserved_memory(text: &str) -> Result<u64, Wrong> {
     }
 }
 
-/// A percentage such as `5%` or `5`, 0 to 100.
-pub fn percent(text: &str) -> Result<u8, Wrong> {
-    let number = text.strip_suffix('%').unwrap_or(text);
-    let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    match number.parse::<u8>() {
-        Ok(number @ 0..=100) if plain => Ok(number),
-        _ => wrong(
-            format!("{} is not a percentage", quoted(text)),
-            "0% to 100%",
-        ),
-    }
-}
-
-/// An amount that is a part of the whole or a number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
-    /// Hundredths of the whole, 0 to 100.
-    Percent(u8),
-    /// Bytes.
-    Bytes(u64),
-}
-
-/// A threshold such as the kubelet's for eviction: `5%` or `100Mi`.
-pub fn share(text: &str) -> Result<Share, Wrong> {
-    match text.ends_with('%') {
-        true => percent(text).map(Share::Percent),
-        false => memory_quantity(text).map(Share::Bytes),
-    }
-}
-
 /// A quantity in thousandths, rounded up; `None` when it is none, `Err` when it is too large.
 fn parse_thousandths(text: &str) -> Option<Result<u64, ()>> {
     let end = text
@@ -257,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_shares() {
+    fn memory() {
         for (text, bytes) in [
             ("1Gi", 1 << 30),
             ("512M", 512_000_000),
@@ -269,12 +239,6 @@ mod tests {
         }
         for bad in ["1m", "1GB", "0.5", "99999999999999999999Pi", "1K"] {
             assert!(memory_quantity(bad).is_err(), "{bad}");
-        }
-        assert_eq!(share("5%"), Ok(Share::Percent(5)));
-        assert_eq!(share("100%"), Ok(Share::Percent(100)));
-        assert_eq!(share("100Mi"), Ok(Share::Bytes(100 << 20)));
-        for bad in ["101%", "-1%", "%", "+5%", "1.5%", "256%"] {
-            assert!(share(bad).is_err(), "{bad}");
         }
     }
 }

@@ -118,23 +118,6 @@ pub fn special(address: Ipv4Addr, subnet: &IpNet) -> Option<&'static str> {
     }
 }
 
-/// The schema allows 0 for the default; what is below 576 is no IPv4 link.
-pub fn mtu_is_usable(answers: &Answers, problems: &mut Problems) {
-    let links = answers.install.networks.iter();
-    let links = links.map(|(name, link)| (format!("install.networks.{name}"), link.mtu));
-    let management = (FIELD.to_owned(), answers.install.management_interface.mtu);
-    for (field, mtu) in std::iter::once(management).chain(links) {
-        if let Some(mtu) = mtu.filter(|m| (1..576).contains(m)) {
-            problems.add(
-                Code::OutOfRange,
-                format!("{field}.mtu"),
-                format!("{mtu} is out of range"),
-                "0 or 576 to 9000",
-            );
-        }
-    }
-}
-
 /// A fixed IPv6 address, and a gateway that it reaches.
 pub fn ipv6_is_complete(answers: &Answers, problems: &mut Problems) {
     let given = &answers.install.management_interface.ipv6;

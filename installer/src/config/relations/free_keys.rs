@@ -88,7 +88,7 @@ pub fn without_proxy(value: &str) -> Result<(), Wrong> {
 pub fn headers_are_http(answers: &Answers, problems: &mut Problems) {
     let install = &answers.install;
     for (name, value) in &install.config_headers {
-        let field = format!("install.config_headers.{name}");
+        let field = header_field("install.config_headers", name);
         note(problems, field, formats::http_header(name, value.expose()));
     }
     for (i, hook) in install.webhooks.iter().enumerate() {
@@ -98,12 +98,18 @@ pub fn headers_are_http(answers: &Answers, problems: &mut Problems) {
                 .map(|v| formats::http_header(name, v.expose()));
             let result = checked.find(Result::is_err).unwrap_or(Ok(()));
             let result = formats::http_header(name, "").and(result);
-            note(
-                problems,
-                format!("install.webhooks[{i}].headers.{name}"),
-                result,
-            );
+            let map = format!("install.webhooks[{i}].headers");
+            note(problems, header_field(&map, name), result);
         }
+    }
+}
+
+/// The key of a header. What is no name can be a whole header with its secret, which belongs
+/// into no message.
+fn header_field(map: &str, name: &str) -> String {
+    match formats::http_header(name, "") {
+        Ok(()) => format!("{map}.{name}"),
+        Err(_) => map.to_owned(),
     }
 }
 

@@ -181,7 +181,10 @@ fn next(
             response.status()
         ));
     };
-    let there = join(text, location);
+    let mut there = join(text, location);
+    if http_url(&there).is_ok_and(|target| is_same_server(url, &target) && !target.credentials) {
+        there = with_user_of(text, &there);
+    }
     let shown = masked_url(&there);
     let target = http_url(&there)
         .map_err(|wrong| anyhow!("a redirect that can't be followed: {}", wrong.message))?;
@@ -192,6 +195,23 @@ fn next(
     }
     tracing::debug!("redirected to {shown}");
     Ok((there, target))
+}
+
+/// A URL with the user and password of another: those of the first request hold for all that
+/// its server sends it to, as the headers do.
+fn with_user_of(first: &str, there: &str) -> String {
+    let authority = |url: &str| {
+        let start = url.find("://").map_or(0, |at| at + 3);
+        let length = url[start..].find(['/', '?', '#']);
+        (start, length.map_or(url.len(), |length| start + length))
+    };
+    let (start, end) = authority(first);
+    let user = first[start..end].rsplit_once('@').map(|(user, _)| user);
+    let (start, _) = authority(there);
+    match user {
+        Some(user) => format!("{}{user}@{}", &there[..start], &there[start..]),
+        None => there.to_owned(),
+    }
 }
 
 /// A reference (RFC 3986, 4.2) against the URL that it was found at.
@@ -327,6 +347,17 @@ mod tests {
         }
         assert_eq!(join("http://a", "x"), "http://a/x");
         assert_eq!(join("http://a", "/x"), "http://a/x");
+    }
+
+    #[test]
+    fn a_user_follows_a_redirect_to_the_same_server() {
+        for (first, there, whole) in [
+            ("http://u:p@a/x", "http://a/y?z", "http://u:p@a/y?z"),
+            ("http://u:p@a", "https://a", "https://u:p@a"),
+            ("http://a/x@y", "http://a/z", "http://a/z"),
+        ] {
+            assert_eq!(with_user_of(first, there), whole);
+        }
     }
 
     #[test]
