@@ -1,0 +1,159 @@
+//! The layouts that a config can ask for, installed onto files and judged by programs that are not
+//! ours: an MBR, data on a disk of its own, a witness without data, the largest disk.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may panic
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use common::Place;
+use harrow::config::check_sources;
+use harrow::disk::layout::{Layout, Role, TableKind};
+use harrow::disk::target::Target;
+use harrow::image::set::ImageSet;
+use harrow::install::engine::{Inputs, execute};
+use harrow::install::plan::{PlanInputs, plan_install};
+use harrow::install::report::Report;
+use harrow::install::run::read_config;
+use harrow::sys::cmd::Cmd;
+use uuid::Uuid;
+
+fn install(place: &Place, more: &str, size: &str) -> Report {
+    let config = common::CONFIG.replace("install: {", &format!("install: {{ {more},"));
+    // Who creates a cluster must manage it.
+    let config = match more.contains("witness") {
+        true => config.replace("mode: create", "mode: join") + "server_url: https://10.0.0.9:443\n",
+        false => config,
+    };
+    fs::write(place.config(), config).unwrap();
+    let report = place.path("report.json");
+    let output = place.install(&["--size", size, "--report", report.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", output.stderr);
+    serde_json::from_slice(&fs::read(report).unwrap()).unwrap()
+}
+
+fn check_ext4(disk: &Path, layout: &Layout, roles: &[Role]) {
+    for role in roles {
+        let at = layout.of(*role).unwrap().start;
+        let name = format!("{}?offset={at}", disk.display());
+        Cmd::new("e2fsck").args(["-fn", &name]).run().unwrap();
+    }
+}
+
+fn slot_cfg(place: &Place, layout: &Layout) -> String {
+    let esp = layout.of(Role::Esp).unwrap().start;
+    let image = format!("{}@@{esp}", place.disk().display());
+    let read = Cmd::new("mtype").args(["-i", &image, "::/EFI/harrow/a/slot.cfg"]);
+    read.run().unwrap().text()
+}
+
+#[test]
+fn an_mbr_with_its_boot_code() {
+    let place = Place::new();
+    let report = install(&place, "force_mbr: true", "64G");
+    let layout = report.plan.layout().unwrap();
+    assert_eq!(layout.table, TableKind::Mbr);
+    let verify = Cmd::new("sfdisk").arg("--verify").arg(place.disk());
+    let said = verify.run().unwrap().text();
+    assert!(said.contains("No errors"), "{said}");
+    check_ext4(&place.disk(), layout, &[Role::Oem, Role::Var, Role::Data]);
+    let disk = fs::read(place.image().join("boot.img")).unwrap();
+    let mut start = [0; 512 + 16];
+    let file = fs::File::open(place.disk()).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut start, 0).unwrap();
+    assert_eq!(start[..0x5c], disk[..0x5c], "boot.img");
+    assert_eq!(start[0x5c..0x64], 1u64.to_le_bytes(), "the core is next");
+    let core = fs::read(place.image().join("core.img")).unwrap();
+    assert_eq!(start[512..], core[..16]);
+    let cfg = slot_cfg(&place, layout);
+    let id = format!("PARTUUID={:08x}-06", layout.signature());
+    assert!(cfg.contains(&format!("harrow.boot.var={id}")), "{cfg}");
+}
+
+#[test]
+fn a_witness_keeps_no_data() {
+    let place = Place::new();
+    let report = install(&place, "role: witness", "40G");
+    let layout = report.plan.layout().unwrap();
+    assert!(layout.of(Role::Data).is_err());
+    check_ext4(&place.disk(), layout, &[Role::Oem, Role::Var]);
+    let var = layout.of(Role::Var).unwrap().size;
+    assert!(var > 29 << 30, "/var has the rest: {var}");
+    assert!(!slot_cfg(&place, layout).contains("harrow.boot.data"));
+}
+
+#[test]
+fn data_on_a_disk_of_its_own() {
+    let place = Place::new();
+    let checked = check_sources(&[read_config(&place.config()).unwrap()]);
+    let file = |path, size| Target::probe(path, Some(size)).unwrap();
+    let data_path = place.path("data.img");
+    let manifest = place.manifest();
+    let inputs = PlanInputs {
+        target: file(&place.disk(), 40 << 30),
+        data: Some(file(&data_path, 100 << 30)),
+        wipe: Vec::new(),
+        warnings: Vec::new(),
+        manifest: &manifest,
+        consoles: &["tty0".into()],
+        install_id: Uuid::from_u128(77),
+        unfinished: None,
+    };
+    let plan = plan_install(&checked.config.unwrap(), inputs).unwrap();
+    assert!(plan.to_string().contains("Data disk: "), "{plan}");
+    let inputs = Inputs {
+        origins: &BTreeMap::new(),
+        image: &ImageSet::open(&place.image()).unwrap(),
+        config: b"os: {}".to_vec(),
+        half_made: &AtomicBool::new(false),
+        open: &Target::open,
+        keep: &|_| (),
+    };
+    let (_, result) = execute(&plan, &inputs, &std::sync::mpsc::channel().0);
+    result.unwrap();
+    let (system, data) = (plan.layout_of(0).unwrap(), plan.layout_of(1).unwrap());
+    for disk in [&place.disk(), &data_path] {
+        let said = Cmd::new("sgdisk").arg("-v").arg(disk).run().unwrap().text();
+        assert!(said.contains("No problems found"), "{said}");
+    }
+    check_ext4(&place.disk(), system, &[Role::Oem, Role::Var]);
+    check_ext4(&data_path, data, &[Role::Data]);
+    let id = data.partuuid(Role::Data).unwrap();
+    let cfg = slot_cfg(&place, system);
+    assert!(
+        cfg.contains(&format!("harrow.boot.data=PARTUUID={id}")),
+        "{cfg}"
+    );
+}
+
+/// As large as ext4 takes here: 15 TiB.
+#[test]
+fn a_disk_beyond_the_reach_of_32_bits() {
+    let place = Place::new();
+    let report = install(&place, "role: default", "15T");
+    let layout = report.plan.layout().unwrap();
+    let data = layout.of(Role::Data).unwrap();
+    assert!(data.size > 14 << 40);
+    let said = Cmd::new("sgdisk")
+        .arg("-v")
+        .arg(place.disk())
+        .run()
+        .unwrap();
+    assert!(said.text().contains("No problems found"), "{}", said.text());
+    let place_of_data = format!("{}?offset={}", place.disk().display(), data.start);
+    let head = Cmd::new("debugfs")
+        .args(["-R", "show_super_stats -h", &place_of_data])
+        .run()
+        .unwrap()
+        .text();
+    let blocks = (data.size / 4096).to_string();
+    let said = head.lines().find(|l| l.starts_with("Block count:"));
+    assert!(said.unwrap().ends_with(&blocks), "{head}");
+    let written = fs::metadata(place.disk()).unwrap().blocks() * 512;
+    assert!(written < 2 << 30, "{written} bytes were written");
+}
