@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use harrow::config::{self as node_config, Look, Source};
 use harrow::failure::{Failure, Kind};
+use harrow::install::leftover;
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
 use harrow::node::apply::{self, ApplyOptions};
@@ -272,7 +273,9 @@ fn options_of(what: &What) -> Options {
 /// On the live medium, what the machine brings has a say too.
 fn prepare(said: &Said, what: &What, options: &Options) -> anyhow::Result<Prepared> {
     let machine = (is_live(what) && !said.alone).then(Places::of_this_machine);
-    let sources = said.sources(machine.as_ref(), &|line| eprintln!("{line}"))?;
+    let mut sources = said.sources(machine.as_ref(), &|line| eprintln!("{line}"))?;
+    let mut options = options.clone();
+    go_on(&mut sources, &mut options, &|line| eprintln!("{line}"));
     if machine.is_some() {
         for source in &sources {
             eprintln!("config from {}", source.name);
@@ -285,7 +288,25 @@ fn prepare(said: &Said, what: &What, options: &Options) -> anyhow::Result<Prepar
             "give one with --config FILE; harrow config example prints one to begin with",
         ));
     }
-    install::prepare(&sources, options)
+    install::prepare(&sources, &options)
+}
+
+/// Without a config, an install that did not end is gone on with: everything was answered then.
+fn go_on(sources: &mut Vec<Source>, options: &mut Options, tell: &dyn Fn(String)) {
+    if live::is_said(sources) {
+        return;
+    }
+    if let Some(leftover) = leftover::find(options.device.as_deref()) {
+        let path = leftover.path;
+        tell(format!(
+            "going on with the install of {} that did not end on {}",
+            leftover.started,
+            path.display()
+        ));
+        options.device = Some(path);
+        options.size = options.size.or(leftover.file_size);
+        sources.push(leftover.source);
+    }
 }
 
 fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
@@ -326,7 +347,9 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
     let tell = |line: String| printer.line(line);
-    let sources = args.said.sources(Some(&Places::of_this_machine()), &tell)?;
+    let mut sources = args.said.sources(Some(&Places::of_this_machine()), &tell)?;
+    let mut options = install_options(args);
+    go_on(&mut sources, &mut options, &tell);
     if !live::is_said(&sources) {
         printer.line("no config was given, so nothing is installed. To install, either");
         printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
@@ -341,7 +364,6 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
         printer.line(format!("config from {}", source.name));
     }
     keep_config(&sources)?;
-    let mut options = install_options(args);
     options
         .report
         .get_or_insert_with(|| Path::new(RUN_DIR).join("report.json"));

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::Place;
+use common::{Place, harrow};
 use harrow::config::check_sources;
 use harrow::disk::block::Block;
 use harrow::disk::fat::Fat;
@@ -218,7 +218,7 @@ fn attempt(place: &Place, fault: Fault) -> Attempt {
     let inputs = Inputs {
         origins: &BTreeMap::new(),
         image: &ImageSet::open(&place.image()).unwrap(),
-        config: b"os: {}".to_vec(),
+        config: common::CONFIG.into(),
         half_made: &AtomicBool::new(false),
         open: &open,
         keep: &|_| (),
@@ -338,6 +338,29 @@ fn a_slot_that_does_not_read_back_is_written_again() {
     assert_complete(&place, &second.report.plan, "rotten slot");
     let complaint = second.report.journal.iter().find_map(|e| e.failed.clone());
     assert!(complaint.unwrap().contains("written again"));
+}
+
+#[test]
+fn a_second_run_need_not_be_told_again() {
+    let place = Place::new();
+    let whole = attempt(&place, Fault::Never).writes;
+    let second = || {
+        let image = place.image();
+        let run = harrow("install").arg("--image").arg(image).arg("--device");
+        run.arg(place.disk()).run_any().unwrap()
+    };
+    // Nothing to go on with: this one was finished.
+    assert_eq!(second().status.code(), Some(10));
+    fs::remove_file(place.disk()).unwrap();
+    attempt(&place, Fault::CutAfter(whole - 4))
+        .result
+        .unwrap_err();
+    let output = second();
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(output.stderr.contains("going on with the install of"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("keep the system that is in"), "{said}");
+    assert!(boots(&place));
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod engine;
 pub mod event;
 pub mod grub;
+pub mod leftover;
 pub mod plan;
 pub mod readback;
 pub mod report;
