@@ -10,10 +10,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harrow::config::DeviceChoice;
+use harrow::config::{DeviceChoice, Overwrite};
 use harrow::disk::choose::{Refusal, choose};
 use harrow::disk::identity::{Identity, find_again};
+use harrow::disk::target::Target;
 use harrow::facts::{Content, DiskFacts, Holding, Partition, Use, User};
+use harrow::install::claim::claim;
 use serde_json::{Map, Value, json};
 
 const MACHINES: u64 = 12_000;
@@ -283,6 +285,56 @@ fn never_a_disk_that_was_not_meant() {
         ("lost", lost),
     ] {
         assert!(count > MACHINES / 100, "{what}: {count}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_without_the_configs_word() {
+    let dice = &mut Dice(4_711);
+    let (mut taken, mut refused, mut wiped) = (0, 0, 0);
+    for round in 0..MACHINES {
+        let mut disks = machine(dice);
+        for disk in &mut disks {
+            if dice.one_in(3) {
+                disk.holds.clear();
+            }
+        }
+        let mut word = Overwrite {
+            allowed: dice.one_in(4),
+            wipe_all: dice.one_in(4),
+            wipe: vec!["/dev/sdz".into()],
+        };
+        for disk in &disks {
+            if dice.one_in(4) {
+                word.wipe.push(disk.path.display().to_string());
+            }
+        }
+        let disk = dice.pick(&disks);
+        let named = |disk: &DiskFacts| word.wipe.iter().any(|n| disk.path.to_str() == Some(n));
+        let Ok(claim) = claim(&word, &[&Target::Disk(disk.clone())], &disks) else {
+            refused += 1;
+            continue;
+        };
+        taken += 1;
+        let story = || format!("machine {round}, {word:?}, {}: {disks:#?}", disk.name);
+        let said = word.allowed || word.wipe_all || named(&disk);
+        assert!(disk.holds.is_empty() || said, "{}", story());
+        let free = |disk: &DiskFacts| !disk.medium && !disk.read_only && disk.users.is_empty();
+        assert!(free(&disk) && disk.size > 0, "{}", story());
+        for target in &claim.wipe {
+            wiped += 1;
+            let other = target.facts().unwrap();
+            let is_install = other.holds.iter().any(|c| c.what == Holding::Harrow);
+            let said = named(other) || (word.wipe_all && is_install);
+            assert!(
+                said && free(other) && other.name != disk.name,
+                "{}",
+                story()
+            );
+        }
+    }
+    for (what, count) in [("taken", taken), ("refused", refused), ("wiped", wiped)] {
+        assert!(count > MACHINES / 20, "{what}: {count}");
     }
 }
 
