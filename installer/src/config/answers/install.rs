@@ -64,7 +64,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "disk"), example = &"/dev/disk/by-id/nvme-eui.0025388b910ca9e2")]
     pub device: Option<DeviceChoice>,
     /// A second disk for the data of virtual machines; the install disk when absent.
-    #[schemars(extend("x-form" = "disk", "x-not-yet" = true), example = &"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")]
+    #[schemars(extend("x-form" = "disk"), example = &"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")]
     pub data_disk: Option<DeviceChoice>,
     /// Size of /var: logs, container images, the cluster's database. At least 20Gi.
     #[schemars(extend("x-form" = "var-size", "x-default" = "150Gi"), example = &"200Gi")]
@@ -144,7 +144,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-default" = true, "x-no-meaning" = "every disk gets a GPT, with boot code for BIOS"))]
     pub force_gpt: Option<bool>,
     /// Use a partition table of the MBR kind.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    #[schemars(extend("x-default" = false))]
     pub force_mbr: Option<bool>,
     /// Keep the partitions that are there.
     #[schemars(extend("x-default" = false, "x-no-meaning" = "an install always makes its own partitions"))]
