@@ -175,7 +175,11 @@ fn a_thousand_nodes_are_one_cluster() {
 
 fn node_of_many(i: usize) -> Checked {
     let (head, mode) = if i == 0 {
-        ("", "create\n  vip: 10.0.0.5")
+        // A /14 has a /24 for each.
+        (
+            "",
+            "create\n  vip: 10.0.0.5\n  cluster_pod_cidr: 10.128.0.0/14",
+        )
     } else {
         ("server_url: https://10.0.0.5:443\n", "join\n  role: worker")
     };

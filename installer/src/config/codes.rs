@@ -95,6 +95,8 @@ codes! {
     NetworksOverlap Error "networks-overlap" "Two networks that must be apart overlap.";
     DnsOutside Error "dns-outside" "The cluster's DNS address is not in the service network.";
     PodsDontFit Error "pods-dont-fit" "More pods than a node's part of the pod network has addresses.";
+    OneNode Warning "one-node" "The pod network has room for the pods of one node.";
+    ReservedTooLittle Warning "reserved-too-little" "The reservations are small for so many pods.";
     ReservedTooMuch Error "reserved-too-much" "The reservations leave nothing to run.";
     BondConflict Error "bond-conflict" "Options of the bond do not go together.";
     DuplicateNic Error "duplicate-nic" "The same NIC is named twice.";

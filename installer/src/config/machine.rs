@@ -6,8 +6,7 @@
 use super::answers::{Answers, DeviceChoice, InterfaceAnswers, NodeRole};
 use super::formats;
 use super::problem::{Code, Problems};
-use super::resolve::data_place;
-use super::resolved::Sizes;
+use super::resolve::{data_place, sizes};
 use crate::disk::choose::{self, Refusal, WhyNot};
 use crate::disk::layout::{least_data_disk, least_disk, show};
 use crate::facts::{DiskFacts, Facts, user};
@@ -48,6 +47,7 @@ pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
         let field = format!("install.networks.{name}");
         check_nics(&field, &link.interfaces, facts, &mut problems);
     }
+    check_vip_mac(install.vip_hw_addr.as_deref(), facts, &mut problems);
     check_reservations(answers, facts, &mut problems);
     problems
 }
@@ -121,11 +121,21 @@ fn check_candidate(field: &str, disk: &DiskFacts, least: u64, problems: &mut Pro
 
 /// The least size of the install disk, in bytes.
 fn least_size(answers: &Answers) -> u64 {
-    let var = match &answers.install.persistent_partition_size {
-        Some(text) => formats::size(text, 0).unwrap_or(0),
-        None => 150 << 30,
-    };
-    least_disk(Sizes { var }, data_place(answers))
+    least_disk(sizes(answers), data_place(answers))
+}
+
+/// Two that ask a DHCP server with one MAC get one address. Of NICs that the config names by
+/// their MACs, the rules between keys say so.
+fn check_vip_mac(text: Option<&str>, facts: &Facts, problems: &mut Problems) {
+    let mac = text.and_then(|m| formats::mac(m).ok());
+    if let Some(nic) = facts.nics.iter().find(|n| Some(&n.mac) == mac.as_ref()) {
+        problems.add(
+            Code::SameAddress,
+            "install.vip_hw_addr",
+            format!("{} is the MAC of {}", nic.mac, nic.name),
+            "a MAC that no NIC has, such as one that begins with 52:54:00",
+        );
+    }
 }
 
 fn check_nics(network: &str, nics: &[InterfaceAnswers], facts: &Facts, problems: &mut Problems) {

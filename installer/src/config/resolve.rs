@@ -23,6 +23,18 @@ use crate::disk::layout::{DataPlace, TableKind};
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
 
+/// Size of VAR when nobody says.
+pub const VAR: u64 = 150 * GIB;
+
+/// The sizes that are asked for; 0 for one that can't be read.
+pub fn sizes(answers: &Answers) -> Sizes {
+    let var = match &answers.install.persistent_partition_size {
+        Some(text) => formats::size(text, 0).unwrap_or(0),
+        None => VAR,
+    };
+    Sizes { var }
+}
+
 /// Checks the rules between keys and fills in the defaults.
 pub fn resolve(answers: &Answers) -> Result<Config, Problems> {
     let mut problems = relations::check(answers).only(Severity::Error);
@@ -76,7 +88,7 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
     let os = build_os(answers, &mut values);
     let management = build_management(answers, &mut values);
     let var = match &answers.install.persistent_partition_size {
-        None => Some(150 * GIB),
+        None => Some(VAR),
         Some(text) => values.check(
             "install.persistent_partition_size",
             formats::size(text, 20 * GIB),
@@ -91,7 +103,7 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
             device: install.device.clone(),
             data_disk: other_disk(answers).cloned(),
             sizes: Sizes {
-                var: var.unwrap_or(150 * GIB),
+                var: var.unwrap_or(VAR),
             },
             data: data_place(answers),
             table: if install.force_mbr == Some(true) {

@@ -7,15 +7,13 @@ use serde::Serialize;
 
 use super::content::in_words;
 use super::{DiskFacts, NOT_ALLOWED};
-use crate::config::Sizes;
+use crate::config::{Sizes, VAR};
 use crate::disk::choose::candidate;
 use crate::disk::layout::{DataPlace, least_disk, show};
 
 const WIDTH: usize = 80;
 /// Columns of the path before the size begins.
 const PATH: usize = 30;
-/// Size of VAR when a config does not say.
-const VAR: u64 = 150 << 30;
 
 /// A disk and whether it can be installed on.
 #[derive(Debug, Serialize)]

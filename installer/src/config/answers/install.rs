@@ -99,7 +99,8 @@ pub struct InstallAnswers {
     /// Network of the services. Mode `create`.
     #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.53.0.0/16", "x-not-yet" = true))]
     pub cluster_service_cidr: Option<String>,
-    /// Address of the cluster's DNS, in the network of the services. Mode `create`.
+    /// Address of the cluster's DNS, in the network of the services: its tenth one when absent.
+    /// Mode `create`.
     #[schemars(extend("x-form" = "ipv4", "x-default" = "10.53.0.10", "x-not-yet" = true))]
     pub cluster_dns: Option<String>,
     /// Optional parts of the cluster.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::super::answers::{Answers, InstallMode, Ipv6Mode, Method};
+use super::super::answers::{Answers, InstallMode, Ipv6Answers, Ipv6Mode, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::{ipv4, management_network};
@@ -120,11 +120,31 @@ pub fn special(address: Ipv4Addr, subnet: &IpNet) -> Option<&'static str> {
 
 /// A fixed IPv6 address, and a gateway that it reaches.
 pub fn ipv6_is_complete(answers: &Answers, problems: &mut Problems) {
-    let given = &answers.install.management_interface.ipv6;
+    ipv6_is_whole(FIELD, &answers.install.management_interface.ipv6, problems);
+}
+
+/// The same of any network, by its key.
+pub fn ipv6_is_whole(network: &str, given: &Ipv6Answers, problems: &mut Problems) {
+    let field = format!("{network}.ipv6");
     if given.method != Some(Ipv6Mode::Static) {
+        let method = match given.method {
+            Some(Ipv6Mode::Dhcp) => "with method dhcp",
+            Some(Ipv6Mode::None) => "with method none",
+            Some(_) => "with method slaac",
+            None => "without a method, which means slaac",
+        };
+        for (key, value) in [("ip", &given.ip), ("gateway", &given.gateway)] {
+            if value.is_some() {
+                problems.add(
+                    Code::MethodIgnored,
+                    format!("{field}.{key}"),
+                    format!("does nothing {method}"),
+                    "leave it out, or set method: static",
+                );
+            }
+        }
         return;
     }
-    let field = format!("{FIELD}.ipv6");
     let Some(text) = &given.ip else {
         let hint = "an address with its prefix length, such as fd00::11/64";
         problems.add(Code::Missing, format!("{field}.ip"), "missing", hint);

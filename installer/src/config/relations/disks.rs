@@ -3,8 +3,7 @@
 use super::super::answers::{Answers, DeviceChoice, DiskRule};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::super::resolve::data_place;
-use super::super::resolved::Sizes;
+use super::super::resolve::{data_place, sizes};
 use crate::disk::layout::least_disk;
 
 /// Disks that are told apart, and sizes that can be.
@@ -27,6 +26,25 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
             "keep one of the two",
         );
     }
+    // Without `allow_overwrite`, the name in the list is what allows it.
+    let anyway = install.allow_overwrite == Some(true);
+    for (key, choice) in [
+        ("device", &install.device),
+        ("data_disk", &install.data_disk),
+    ] {
+        let Some(DeviceChoice::Path(path)) = choice else {
+            continue;
+        };
+        let named = install.wipe_disks_list.iter().position(|d| d == path);
+        if let Some(i) = named.filter(|_| anyway && !path.is_empty()) {
+            problems.add(
+                Code::WipeConflict,
+                format!("install.wipe_disks_list[{i}]"),
+                format!("{path} is install.{key}, which allow_overwrite wipes anyway"),
+                "keep one of the two",
+            );
+        }
+    }
     for (i, disk) in install.wipe_disks_list.iter().enumerate() {
         if install.wipe_disks_list.iter().take(i).any(|d| d == disk) {
             problems.add(
@@ -37,15 +55,11 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
             );
         }
     }
-    let var = match &install.persistent_partition_size {
-        Some(text) => formats::size(text, 0).unwrap_or(0),
-        None => 150 << 30,
-    };
     if let Some(DeviceChoice::Rule(rule)) = &install.device {
         check_rule(
             "install.device",
             rule,
-            least_disk(Sizes { var }, data_place(answers)),
+            least_disk(sizes(answers), data_place(answers)),
             problems,
         );
     }

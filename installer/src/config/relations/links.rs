@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::super::answers::{Answers, InterfaceAnswers, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
+use super::address::ipv6_is_whole;
 use super::address::special;
-use super::{around, ipv4};
+use super::{around, ipv4, link_networks, management_network};
 
 /// A NIC belongs to one network, unless VLANs keep them apart.
 pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
@@ -55,6 +56,43 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
     }
 }
 
+/// The MACs that NICs are named by, each with its key.
+pub fn macs(answers: &Answers) -> Vec<(String, String)> {
+    let install = &answers.install;
+    let management = &install.management_interface.interfaces;
+    let management = ("install.management_interface".to_owned(), management);
+    let links = install.networks.iter();
+    let links = links.map(|(name, link)| (format!("install.networks.{name}"), &link.interfaces));
+    let mut found = Vec::new();
+    for (network, nics) in std::iter::once(management).chain(links) {
+        for (i, nic) in nics.iter().enumerate() {
+            let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
+            found.extend(mac.map(|mac| (format!("{network}.interfaces[{i}].hw_addr"), mac)));
+        }
+    }
+    found
+}
+
+/// An address belongs to one network of the node, and none is the router's.
+pub fn addresses_are_used_once(answers: &Answers, problems: &mut Problems) {
+    let mut seen: HashMap<_, String> = HashMap::new();
+    if let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) {
+        seen.insert(gateway, "the gateway".into());
+    }
+    if let Some((ip, _)) = management_network(answers) {
+        seen.insert(ip, "install.management_interface.ip".into());
+    }
+    for (name, ip, _) in link_networks(answers) {
+        let field = format!("install.networks.{name}.ip");
+        if let Some(first) = seen.get(&ip) {
+            let message = format!("{ip} is {first} already");
+            problems.add(Code::SameAddress, field, message, "a free address");
+        } else {
+            seen.insert(ip, field);
+        }
+    }
+}
+
 /// What a further network needs.
 pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
     for (name, link) in &answers.install.networks {
@@ -75,7 +113,23 @@ pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
                 hint,
             );
         }
+        ipv6_is_whole(&field, &link.ipv6, problems);
         if link.method != Some(Method::Static) {
+            let method = match link.method {
+                Some(Method::Dhcp) => "with method dhcp",
+                Some(Method::None) => "with method none",
+                _ => "without a method, which means none",
+            };
+            for (key, value) in [("ip", &link.ip), ("subnet_mask", &link.subnet_mask)] {
+                if value.is_some() {
+                    problems.add(
+                        Code::MethodIgnored,
+                        format!("{field}.{key}"),
+                        format!("does nothing {method}"),
+                        "leave it out, or set method: static",
+                    );
+                }
+            }
             continue;
         }
         let ip = ipv4(link.ip.as_ref());

@@ -21,15 +21,19 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::answers::Answers;
+use super::answers::{Answers, InstallMode, Method};
 use super::formats;
 use super::problem::Problems;
+
+pub use links::macs;
+pub use networks::{dns_of, overlap};
+pub use pods::{mask_for, node_mask, room};
 
 /// A rule between keys.
 pub type Rule = fn(&Answers, &mut Problems);
 
 /// Every rule.
-pub const RULES: [Rule; 31] = [
+pub const RULES: [Rule; 34] = [
     mode::mode_is_needed,
     mode::token_is_needed,
     mode::server_url_follows_mode,
@@ -44,12 +48,15 @@ pub const RULES: [Rule; 31] = [
     address::ipv6_is_complete,
     vip::vip_is_complete,
     vip::vip_is_free_and_near,
+    vip::vip_mac_is_free,
     networks::networks_are_apart,
     networks::dns_is_a_service,
     pods::pods_fit,
+    pods::reservations_bear_the_pods,
     bond::options_go_together,
     links::nics_are_used_once,
     links::links_are_complete,
+    links::addresses_are_used_once,
     disks::disks_go_together,
     requests::requests_are_complete,
     settings::settings_are_known,
@@ -67,8 +74,6 @@ pub const RULES: [Rule; 31] = [
 pub const POD_CIDR: &str = "10.52.0.0/16";
 /// Network of the services when nobody says.
 pub const SERVICE_CIDR: &str = "10.53.0.0/16";
-/// Address of the cluster's DNS when nobody says.
-pub const CLUSTER_DNS: &str = "10.53.0.10";
 /// Most pods on a node when nobody says.
 pub const MAX_PODS: u32 = 200;
 
@@ -88,7 +93,6 @@ fn ipv4(text: Option<&String>) -> Option<Ipv4Addr> {
 
 /// The node's management network, when its address is fixed.
 pub fn management_network(answers: &Answers) -> Option<(Ipv4Addr, IpNet)> {
-    use super::answers::Method;
     let given = &answers.install.management_interface;
     if given.method != Some(Method::Static) {
         return None;
@@ -101,6 +105,42 @@ pub fn management_network(answers: &Answers) -> Option<(Ipv4Addr, IpNet)> {
 /// A network that is given, or its default.
 pub fn cidr_or(text: Option<&String>, default: &str) -> Option<IpNet> {
     formats::cidr(text.map_or(default, String::as_str)).ok()
+}
+
+/// A network of the cluster: what is said, or the default. Whoever joins does not know the
+/// networks of the cluster, so there it is only what is said.
+fn cluster_network(answers: &Answers, said: Option<&String>, default: &str) -> Option<IpNet> {
+    if said.is_none() && answers.install.mode == Some(InstallMode::Join) {
+        return None;
+    }
+    cidr_or(said, default)
+}
+
+/// The networks of pods and of services, as far as this config decides them.
+pub fn cluster_networks(answers: &Answers) -> [(&'static str, Option<IpNet>); 2] {
+    let install = &answers.install;
+    let (pods, services) = (&install.cluster_pod_cidr, &install.cluster_service_cidr);
+    [
+        ("pod", cluster_network(answers, pods.as_ref(), POD_CIDR)),
+        (
+            "service",
+            cluster_network(answers, services.as_ref(), SERVICE_CIDR),
+        ),
+    ]
+}
+
+/// The further networks of the node whose address is fixed, by name.
+pub fn link_networks(answers: &Answers) -> Vec<(&str, Ipv4Addr, Option<IpNet>)> {
+    let links = answers.install.networks.iter();
+    let fixed = links.filter(|(_, link)| matches!(link.method, None | Some(Method::Static)));
+    let each = fixed.filter_map(|(name, link)| {
+        let ip = ipv4(link.ip.as_ref())?;
+        let mask = link.subnet_mask.as_deref();
+        let mask = mask.and_then(|m| formats::subnet_mask(m).ok());
+        let subnet = mask.and_then(|m| around(ip.into(), m));
+        Some((name.as_str(), ip, subnet))
+    });
+    each.collect()
 }
 
 /// The network that an address is in.

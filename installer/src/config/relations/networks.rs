@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::super::answers::{Answers, InstallMode};
-use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::{CLUSTER_DNS, POD_CIDR, SERVICE_CIDR, around, cidr_or, management_network};
+use super::{cluster_networks, link_networks, management_network};
 
 const POD_FIELD: &str = "install.cluster_pod_cidr";
 const SERVICE_FIELD: &str = "install.cluster_service_cidr";
@@ -18,20 +17,13 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
     if install.mode == Some(InstallMode::Install) {
         return;
     }
-    let pods = cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR);
-    let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
+    let [(_, pods), (_, services)] = cluster_networks(answers);
     let management = management_network(answers).map(|(_, subnet)| subnet);
     let mut named: Vec<(String, Option<IpNet>)> = vec![
         ("the management network".into(), management),
         ("the service network".into(), services),
     ];
-    for (name, link) in &install.networks {
-        let ip = super::ipv4(link.ip.as_ref());
-        let mask = link
-            .subnet_mask
-            .as_deref()
-            .and_then(|m| formats::subnet_mask(m).ok());
-        let subnet = ip.zip(mask).and_then(|(ip, mask)| around(ip.into(), mask));
+    for (name, _, subnet) in link_networks(answers) {
         named.push((format!("the network {name}"), subnet));
     }
     let mut compare = |field: &str, ours: Option<IpNet>, named: &[(String, Option<IpNet>)]| {
@@ -54,7 +46,7 @@ pub fn networks_are_apart(answers: &Answers, problems: &mut Problems) {
 }
 
 /// Whether two networks have an address in common.
-fn overlap(one: &IpNet, other: &IpNet) -> bool {
+pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
@@ -66,13 +58,7 @@ pub fn machines_are_outside(answers: &Answers, problems: &mut Problems) {
     if install.mode != Some(InstallMode::Create) {
         return;
     }
-    let networks = [
-        ("pod", cidr_or(install.cluster_pod_cidr.as_ref(), POD_CIDR)),
-        (
-            "service",
-            cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR),
-        ),
-    ];
+    let networks = cluster_networks(answers);
     let management = management_network(answers).map(|(_, subnet)| subnet);
     let vip = install.vip.iter().map(|v| ("install.vip".to_owned(), v));
     let numbered = |key: &'static str| move |(i, v)| (format!("os.{key}[{i}]"), v);
@@ -110,9 +96,21 @@ pub fn dns_is_a_service(answers: &Answers, problems: &mut Problems) {
     if install.mode == Some(InstallMode::Install) {
         return;
     }
-    let services = cidr_or(install.cluster_service_cidr.as_ref(), SERVICE_CIDR);
-    let text = install.cluster_dns.as_deref().unwrap_or(CLUSTER_DNS);
-    let (Some(services), Ok(dns)) = (services, text.parse::<std::net::IpAddr>()) else {
+    let [_, (_, Some(services))] = cluster_networks(answers) else {
+        return;
+    };
+    let Some(text) = &install.cluster_dns else {
+        if dns_of(&services).is_none() {
+            problems.add(
+                Code::DnsOutside,
+                FIELD,
+                format!("missing, and the service network {services} has no tenth address"),
+                "a larger install.cluster_service_cidr",
+            );
+        }
+        return;
+    };
+    let Ok(dns) = text.trim().parse::<IpAddr>() else {
         return;
     };
     if !services.contains(&dns) {
@@ -130,4 +128,9 @@ pub fn dns_is_a_service(answers: &Answers, problems: &mut Problems) {
             "usually the tenth address of the service network",
         );
     }
+}
+
+/// Address of the cluster's DNS when nobody says: the tenth of the service network.
+pub fn dns_of(services: &IpNet) -> Option<IpAddr> {
+    services.hosts().nth(9)
 }

@@ -191,7 +191,7 @@ fn every_rule_finds_what_it_is_for() {
         (
             "token:",
             "cluster: {node_cidr_mask: 16}\ntoken:",
-            Code::PodsDontFit,
+            Code::OneNode,
             "cluster.node_cidr_mask",
         ),
         (
@@ -256,6 +256,84 @@ fn every_rule_finds_what_it_is_for() {
         ),
         (
             "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], method: static, ip: 10.1.0.2, subnet_mask: 24, ipv6: {method: static}}}",
+            Code::Missing,
+            "install.networks.storage.ipv6.ip",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], ip: 10.1.0.2}}",
+            Code::MethodIgnored,
+            "install.networks.storage.ip",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], method: static, ip: 10.0.0.5, subnet_mask: 24}}",
+            Code::VipIsNode,
+            "install.vip",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], method: static, ip: 10.0.0.10, subnet_mask: 24}}",
+            Code::SameAddress,
+            "install.networks.storage.ip",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], method: static, ip: 10.0.0.1, subnet_mask: 24}}",
+            Code::SameAddress,
+            "install.networks.storage.ip",
+        ),
+        (
+            "method: static",
+            "method: static\n    ipv6: {ip: 'fd00::11/64'}",
+            Code::MethodIgnored,
+            "install.management_interface.ipv6.ip",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  cluster_service_cidr: 10.54.0.0/29",
+            Code::DnsOutside,
+            "install.cluster_dns",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  cluster_pod_cidr: 10.54.0.0/24",
+            Code::OneNode,
+            "install.cluster_pod_cidr",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  cluster_pod_cidr: 10.54.0.0/25",
+            Code::PodsDontFit,
+            "install.cluster_pod_cidr",
+        ),
+        (
+            "token:",
+            "cluster: {max_pods: 4000, kube_reserved: {cpu: 10m, memory: 64Gi}}\ntoken:",
+            Code::ReservedTooLittle,
+            "cluster.kube_reserved.cpu",
+        ),
+        (
+            "token:",
+            "cluster: {max_pods: 4000, kube_reserved: {cpu: 1, memory: 2Gi}}\ntoken:",
+            Code::ReservedTooLittle,
+            "cluster.kube_reserved.memory",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  device: /dev/sda\n  allow_overwrite: true\n  wipe_disks_list: [/dev/sdb, /dev/sda]",
+            Code::WipeConflict,
+            "install.wipe_disks_list[1]",
+        ),
+        (
+            "vip: 10.0.0.5",
+            "vip: 10.0.0.5\n  data_disk: /dev/sdb\n  allow_overwrite: true\n  wipe_disks_list: [/dev/sdb]",
+            Code::WipeConflict,
+            "install.wipe_disks_list[0]",
+        ),
+        (
+            "vip: 10.0.0.5",
             "vip: 10.0.0.5\n  webhooks: [{event: STARTED}]",
             Code::Missing,
             "install.webhooks[0].url",
@@ -286,4 +364,37 @@ fn every_rule_finds_what_it_is_for() {
         };
         assert_eq!(found, [(code, field.to_owned())], "{new}");
     }
+}
+
+#[test]
+fn what_goes_together_is_taken() {
+    for new in [
+        // The DNS follows the network of the services.
+        "cluster_service_cidr: 10.54.0.0/16",
+        // The name in the list is what allows the loss of the disk.
+        "device: /dev/sda\n  wipe_disks_list: [/dev/sda]",
+        "networks: {storage: {interfaces: [{name: ens7}]}}",
+    ] {
+        let new = format!("vip: 10.0.0.5\n  {new}");
+        assert_eq!(with("vip: 10.0.0.5", &new), [], "{new}");
+    }
+    let reserved = "cluster: {kube_reserved: {cpu: 500m, memory: 3Gi}}\ntoken:";
+    assert_eq!(with("token:", reserved), []);
+    let mac = "vip_mode: dhcp\n  vip_hw_addr: 52:54:00:ec:0e:0b\n  vip: 10.0.0.5";
+    let text = GOOD.replace("vip: 10.0.0.5", mac);
+    let found = codes(&text.replace("name: ens4", "hw_addr: 52:54:00:ec:0e:0b"));
+    assert_eq!(found, [(Code::SameAddress, "install.vip_hw_addr".into())]);
+}
+
+/// Whoever joins does not know the networks of the cluster.
+#[test]
+fn a_joiner_may_be_anywhere() {
+    let text = GOOD
+        .replace("mode: create\n  vip: 10.0.0.5", "mode: join")
+        .replace("token:", "server_url: https://10.52.0.5:443\ntoken:")
+        .replace("10.0.0.1", "10.52.0.1");
+    assert_eq!(codes(&text), []);
+    let said = text.replace("mode: join", "mode: join\n  cluster_pod_cidr: 10.52.0.0/16");
+    let field = "install.cluster_pod_cidr".to_owned();
+    assert!(codes(&said).contains(&(Code::NetworksOverlap, field)));
 }

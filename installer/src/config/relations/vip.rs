@@ -6,7 +6,8 @@ use super::super::answers::{Answers, InstallMode, VipMode};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::address::special;
-use super::{ipv4, management_network};
+use super::links::macs;
+use super::{ipv4, link_networks, management_network};
 
 /// What each way to find the virtual IP needs.
 pub fn vip_is_complete(answers: &Answers, problems: &mut Problems) {
@@ -58,6 +59,11 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
         .map(|d| ("a DNS server's", d))
         .collect();
     others.extend(own.map(|(ip, _)| ("the node's own", ip.into())));
+    others.extend(
+        link_networks(answers)
+            .iter()
+            .map(|(_, ip, _)| ("the node's own", (*ip).into())),
+    );
     others.extend(ipv4(management.gateway.as_ref()).map(|g| ("the gateway's", g.into())));
     if let Some((whose, _)) = others.iter().find(|(_, a)| *a == IpAddr::V4(vip)) {
         problems.add(
@@ -87,6 +93,24 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
         );
     }
     pools_leave_it(answers, vip, problems);
+}
+
+/// The virtual IP is asked for with a MAC that no NIC has: a DHCP server would take the two
+/// for one.
+pub fn vip_mac_is_free(answers: &Answers, problems: &mut Problems) {
+    const FIELD: &str = "install.vip_hw_addr";
+    let text = answers.install.vip_hw_addr.as_deref();
+    let Some(mac) = text.and_then(|m| formats::mac(m).ok()) else {
+        return;
+    };
+    if let Some((field, _)) = macs(answers).into_iter().find(|(_, m)| *m == mac) {
+        problems.add(
+            Code::SameAddress,
+            FIELD,
+            format!("{mac} is {field}"),
+            "a MAC that no NIC has, such as one that begins with 52:54:00",
+        );
+    }
 }
 
 /// Addresses for services must not hold those of the cluster and the node.
