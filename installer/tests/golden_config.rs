@@ -171,7 +171,7 @@ fn many_free_keys_and_items_take_no_longer() {
             keys("install:\n  management_interface:\n   bond_options:\n"),
             6,
         ),
-        (format!("install:\n  wipe_disks_list: [{disks}]\n"), 5),
+        (format!("install:\n  wipe_disks_list: [{disks}]\n"), 3),
     ] {
         let start: String = text.chars().take(30).collect();
         let started = std::time::Instant::now();
