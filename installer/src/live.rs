@@ -19,6 +19,7 @@ pub use seeds::{read_some_seed, says_something};
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,6 +137,11 @@ fn read_source(kind: SourceKind, path: &Path) -> anyhow::Result<Option<Source>> 
 
 /// A file, or enough of it to see that it is no config.
 pub fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Opening one waits for somebody who writes. What a shell puts in `/dev/fd` has a writer.
+    let is_open = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
+    if !is_open && std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(std::io::Error::other("it is a named pipe, not a file"));
+    }
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     file.take(CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
@@ -171,6 +177,15 @@ mod tests {
         assert_eq!(read_source(kind, Path::new("/no/such")).unwrap(), None);
         assert!(read_source(kind, Path::new("/etc/passwd/x")).is_err());
         assert!(is_said(&[Source::yaml(SourceKind::SeedDisk, "x", "")]));
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_no_config() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        Cmd::new("mkfifo").arg(&pipe).run().unwrap();
+        let error = read_some(&pipe).unwrap_err();
+        assert!(error.to_string().contains("pipe"), "{error}");
     }
 
     #[test]

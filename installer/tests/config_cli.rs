@@ -8,7 +8,7 @@ use std::fs;
 
 use common::harrow;
 use harrow::facts::Facts;
-use harrow::sys::cmd::Output;
+use harrow::sys::cmd::{Cmd, Output};
 
 const GOOD: &str = "token: hunter2
 os: { hostname: node-1, password: hunter2 }
@@ -53,6 +53,19 @@ fn check_ends_with_0_on_warnings_and_11_on_errors() {
     assert!(!text.contains('\x1b'), "colour without a terminal: {text}");
     let output = config(&["check", &place.path("nothing.yaml")]);
     assert_eq!(output.status.code(), Some(10), "{}", output.stderr);
+}
+
+#[test]
+fn what_never_ends_or_is_read_twice_is_refused() {
+    let place = Place::new(GOOD);
+    let output = config(&["check", "-", "-"]);
+    assert_eq!(output.status.code(), Some(11), "{}", output.stderr);
+    assert!(output.stderr.contains("twice"), "{}", output.stderr);
+    let pipe = place.path("pipe");
+    Cmd::new("mkfifo").arg(&pipe).run().unwrap();
+    let output = config(&["check", &pipe]);
+    assert_eq!(output.status.code(), Some(10), "{}", output.stderr);
+    assert!(output.text().contains("pipe"), "{}", output.text());
 }
 
 #[test]

@@ -165,6 +165,19 @@ pub struct FactsArgs {
 
 /// Runs a verb. `look` is for what is printed on standard output.
 pub fn run(verb: Verb, look: Look) -> anyhow::Result<()> {
+    let files: &[PathBuf] = match &verb {
+        Verb::Check(CheckArgs { files, .. })
+        | Verb::Show(ShowArgs { files, .. })
+        | Verb::Render(RenderArgs { files, .. }) => files,
+        _ => &[],
+    };
+    if files.iter().filter(|f| *f == Path::new("-")).count() > 1 {
+        return Err(Failure::error(
+            Kind::ConfigInvalid,
+            "- is there twice, and standard input can be read only once",
+            "give the other configs as files",
+        ));
+    }
     match verb {
         Verb::Check(args) => check(&args, look),
         Verb::Show(args) => show(&args),

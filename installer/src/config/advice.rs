@@ -221,6 +221,9 @@ pub fn several<'a>(text: &'a str, form: &str) -> Option<Vec<&'a str>> {
     ((2..=16).contains(&parts.len()) && parts.iter().all(right)).then_some(parts)
 }
 
+/// How many unknown keys of a kind get a suggestion; a file with more is not a config.
+pub const SUGGESTIONS: usize = 50;
+
 /// The key that was probably meant: the nearest at the same level, one of that name elsewhere,
 /// or ours for another program's.
 pub fn suggestion(key: &str, shape: &Shape, path: &str) -> String {

@@ -11,7 +11,7 @@ use super::problem::{Code, Mark, Problem};
 use super::schema::{self, Kind, Shape};
 use super::source::Assignment;
 use super::spelling::name_of;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Entry, Node, Value, shown_key, shown_path};
 use super::yaml;
 
 /// Builds the tree.
@@ -37,9 +37,8 @@ pub fn tree(words: &[Assignment], source: &Arc<str>) -> (Node, Vec<Problem>) {
 
 fn bad_key<T>(word: &Assignment, message: impl Into<String>) -> Result<T, Problem> {
     const HINT: &str = "keys joined by dots, such as install.management_interface.method";
-    // A key that is no key could be anything, even a part of a secret.
-    let known = word.path.bytes().all(|b| b.is_ascii_graphic());
-    let field = if known { word.path.as_str() } else { "" };
+    // What is no key could be anything, even a part of a secret.
+    let field = shown_key(&word.path);
     Err(Problem::new(Code::BadKey, field, message, HINT))
 }
 
@@ -193,7 +192,7 @@ fn says_otherwise(node: &Node) -> bool {
 fn contradiction(word: &Assignment, at: &Mark) -> Result<(), Problem> {
     let message = "does not go with an earlier word, which gives it another kind of value";
     let hint = "keep one of the two";
-    Err(Problem::new(Code::DuplicateKey, &word.path, message, hint).at(at))
+    Err(Problem::new(Code::DuplicateKey, shown_path(&word.path), message, hint).at(at))
 }
 
 fn set(node: &mut Node, shape: &Shape, word: &Assignment, at: &Mark) -> Result<(), Problem> {
@@ -245,7 +244,7 @@ fn from_yaml(word: &Assignment, at: &Mark) -> Result<Node, Problem> {
     let (tree, problems) = yaml::parse(wrapped.as_bytes(), &at.source);
     if let Some(problem) = problems.into_iter().next() {
         return Err(Problem {
-            field: word.path.clone(),
+            field: shown_path(&word.path).into_owned(),
             ..problem
         });
     }
@@ -384,5 +383,18 @@ mod tests {
         let (_, problems) = tree(&words, &"line".into());
         assert_eq!(problems.len(), 1);
         assert!(!format!("{problems:?}").contains("hunter2"));
+        for word in [
+            "token:hunter2",
+            "os.password:hunter2=1",
+            "token/hunter2=",
+            "install.device.model:hunter2=1",
+        ] {
+            let line = format!("harrow.install.device=/dev/sda harrow.{word}");
+            let line = crate::sys::cmdline::Cmdline::parse(&line);
+            let words = super::super::cmdline::parse_words(&line);
+            let (_, problems) = tree(&words, &"line".into());
+            assert_eq!(problems.len(), 1, "{word}");
+            assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+        }
     }
 }

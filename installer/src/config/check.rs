@@ -3,13 +3,13 @@
 //! In: a tree with the schema's keys. Out: every problem with its place, and the tree without
 //! what can't be used, so that the rules still run over the rest.
 
-use super::advice::{list_words, range, sample_of, several, suggestion, wanted};
-use super::formats::{mask_urls, quoted};
+use super::advice::{SUGGESTIONS, list_words, range, sample_of, several, suggestion, wanted};
+use super::formats::{mask_urls, may_be_token, quoted};
 use super::forms;
 use super::problem::{Code, Problem};
 use super::schema::{self, Kind, Shape};
 use super::secret::MASK;
-use super::tree::{Entry, Node, Scalar, Value, join};
+use super::tree::{Entry, Node, Scalar, Value, join, shown_key};
 
 /// Checks a whole config.
 pub fn check(node: Node, problems: &mut Vec<Problem>) -> Node {
@@ -50,8 +50,6 @@ pub fn read_word<'a>(text: &str, words: &'a [(String, String)]) -> Option<&'a st
     found.map(|(word, _)| word.as_str())
 }
 
-/// How many unknown keys get a suggestion; a file with more is not a config.
-const SUGGESTIONS: usize = 50;
 /// The longest key that could be a slip of one of ours.
 const LONGEST_SLIP: usize = 60;
 
@@ -98,6 +96,7 @@ impl Checker<'_> {
                 // does, must not be shown or kept.
                 let text = &scalar.text;
                 let leaks = text.contains("PRIVATE KEY") || has_misplaced_url(text, shape);
+                let leaks = leaks || has_misplaced_secret(text, shape);
                 let leaks = leaks && !right && !shape.secret;
                 (!leaks).then_some(node)
             }
@@ -178,7 +177,13 @@ impl Checker<'_> {
         };
         let mut kept = Vec::with_capacity(items.len());
         for (i, item) in items.into_iter().enumerate() {
-            kept.extend(self.visit(item, inner, &format!("{path}[{i}]")));
+            let path = format!("{path}[{i}]");
+            if item.value == Value::Null {
+                let hint = "give the item a value, or leave it out".to_owned();
+                self.add(Code::WrongType, &path, &item, "is empty".to_owned(), hint);
+                continue;
+            }
+            kept.extend(self.visit(item, inner, &path));
         }
         Node {
             value: Value::Seq(kept),
@@ -187,10 +192,13 @@ impl Checker<'_> {
     }
 
     fn unknown_key(&mut self, entry: &Entry, shape: &Shape, path: &str) {
-        let below = join(path, &entry.key);
+        let below = join(path, &shown_key(&entry.key));
         let message = "there is no such key".to_owned();
         let mut hint = String::new();
-        if self.suggestions > 0 && entry.key.len() <= LONGEST_SLIP {
+        if entry.key.contains(':') {
+            "a colon and a blank are between a key and its value: `KEY: VALUE`"
+                .clone_into(&mut hint);
+        } else if self.suggestions > 0 && entry.key.len() <= LONGEST_SLIP {
             self.suggestions -= 1;
             hint = suggestion(&entry.key, shape, path);
         }
@@ -294,6 +302,15 @@ impl Checker<'_> {
 fn has_misplaced_url(text: &str, shape: &Shape) -> bool {
     let form = shape.form.as_deref().unwrap_or_default();
     !form.contains("url") && mask_urls(text) != *text
+}
+
+/// Whether a text that is no URL, where one belongs, may be a token or have a password in it.
+fn has_misplaced_secret(text: &str, shape: &Shape) -> bool {
+    match shape.form.as_deref() {
+        Some("server-url") => !text.contains("://") || may_be_token(text),
+        Some("config-url") => !text.contains("://") && text.contains('@'),
+        _ => false,
+    }
 }
 
 /// Whether an entry says only what happens without it.

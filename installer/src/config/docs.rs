@@ -31,7 +31,7 @@ Weakest first:
 | image defaults | `/usr/share/harrow/config.yaml` of the live system |
 | seed disks | NoCloud (label `cidata`, file `user-data`) and ConfigDrive (label `config-2`, file `openstack/latest/user_data`), FAT or ISO 9660, on any disk, partition or CD of the machine, or given with `--seed` |
 | cloud metadata | `user-data` below the URL of `ds=nocloud;s=URL` (or `ds=nocloud-net`) on the kernel command line |
-| `install.config_url` | http or https, with `install.config_headers` and `install.config_ca`; a path is one on the medium. Any other source can name it, but not the one at a URL |
+| `install.config_url` | http or https, with `install.config_headers` and `install.config_ca`; a path, from `/` on, is one on the medium. Any other source can name it, but not the one at a URL |
 | the OEM partition | a node's own config, at every boot |
 | files | `/harrow/harrow.yaml` on the medium, `harrow.yaml` on its small FAT partition, then `--config` in their order, the later stronger |
 | kernel command line | `harrow.` and `harvester.` |

@@ -151,7 +151,14 @@ fn number(text: &str) -> i64 {
 /// A URL that a config can be fetched from, or a path on the medium.
 fn config_url(text: &str) -> Result<(), Finding> {
     let Some((scheme, _)) = text.split_once("://") else {
-        return Ok(());
+        return match formats::medium_path(text) {
+            Ok(_) => Ok(()),
+            Err(wrong) => Err(Finding {
+                code: Code::BadValue,
+                message: wrong.message,
+                hint: wrong.hint,
+            }),
+        };
     };
     formats::http_url(text).map(drop).map_err(|wrong| Finding {
         code: match scheme.to_ascii_lowercase().as_str() {
@@ -191,7 +198,10 @@ mod tests {
             ("url", "https://a.example:443/x", "ftp://a"),
             ("url", "http://[fd00::1]:80", "https://"),
             ("config-url", "http://a/x.yaml", "tftp://a/x"),
-            ("config-url", "configs/x.yaml", "ftp://x"),
+            ("config-url", "/configs/x.yaml", "ftp://x"),
+            ("config-url", "/x..y.yaml", "configs/x.yaml"),
+            ("config-url", "https://a/", "/../etc/x"),
+            ("config-url", "http://a", "/"),
             ("disk", "/dev/sda", "sda"),
             ("disk-size", "400G", "400"),
             ("ipv4-network", "10.52.0.0/16", "fd00::/56"),

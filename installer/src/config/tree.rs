@@ -3,6 +3,7 @@
 //! In: what a reader of YAML or of assignments found. Out: a [`Node`] that checks walk over,
 //! and that sources are merged in. `Debug` shows no value, since it may be a secret.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::problem::Mark;
@@ -116,6 +117,24 @@ impl Node {
             Value::Seq(_) => "a list",
             Value::Map(_) => "a map",
         }
+    }
+}
+
+/// A key that is not ours as a message may show it: up to the first letter that no key has. What
+/// follows may be a value, even a secret, as in `{token:...}` without a blank.
+pub fn shown_key(key: &str) -> Cow<'_, str> {
+    shown(key, "_-.[]")
+}
+
+/// A path as a message may show it; the free keys of labels have slashes.
+pub fn shown_path(path: &str) -> Cow<'_, str> {
+    shown(path, "_-.[]/")
+}
+
+fn shown<'a>(text: &'a str, marks: &str) -> Cow<'a, str> {
+    match text.find(|c: char| !c.is_ascii_alphanumeric() && !marks.contains(c)) {
+        Some(end) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

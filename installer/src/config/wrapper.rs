@@ -36,12 +36,13 @@ fn refusal(code: Code, message: impl Into<String>, hint: &'static str) -> Refusa
 const AS_UTF8: &str = "save it as plain text in UTF-8";
 
 /// First lines of user-data that is for others (cloud-init's documentation, "User-data formats").
-const OTHERS: [(&str, &str); 11] = [
+const OTHERS: [(&str, &str); 12] = [
     ("#!ipxe", "an iPXE script"),
     ("#!", "a script"),
     ("#cloud-boothook", "a boot hook of cloud-init"),
     ("#cloud-config-archive", "an archive of cloud-init"),
     ("#cloud-config-jsonp", "a patch for cloud-init"),
+    ("#include-once", "a list of URLs for cloud-init"),
     ("#include", "a list of URLs for cloud-init"),
     ("#part-handler", "a part handler of cloud-init"),
     ("#upstart-job", "a job of upstart"),
@@ -123,7 +124,13 @@ fn text_inside(bytes: &[u8]) -> Result<&str, Refusal> {
     let start = text.trim_start();
     let cloud_config = start.starts_with("#!cloud-config");
     for (line, name) in OTHERS.iter().filter(|_| !cloud_config) {
-        if start.starts_with(line) {
+        let after = start.strip_prefix(line).map(|rest| rest.chars().next());
+        let whole = |next: Option<char>| {
+            // `#included` is a comment; `#!/bin/sh` has no blank.
+            let is_word = line.ends_with(|c: char| c.is_ascii_alphabetic());
+            !is_word || next.is_none_or(char::is_whitespace)
+        };
+        if after.is_some_and(whole) {
             return Err(refusal(
                 Code::NotAConfig,
                 format!("is {name}, not a config"),
@@ -182,6 +189,8 @@ mod tests {
             (b"a: \xc3\x28", Code::NotText, "UTF-8"),
             (b"a: b\0", Code::NotText, "byte 0"),
             (b"\n <!DOCTYPE html>", Code::Html, "HTML"),
+            (b"#include\nhttp://a", Code::NotAConfig, "list of URLs"),
+            (b"#include-once http://a", Code::NotAConfig, "list of URLs"),
             (b"#!/bin/sh\n", Code::NotAConfig, "script"),
             (
                 b"Content-Type: multipart/mixed; boundary=x\n",
@@ -201,6 +210,8 @@ mod tests {
     fn wrapped_configs_are_read() {
         assert_eq!(text_of(b"\xef\xbb\xbfa: 1").unwrap().text, "a: 1");
         assert!(text_of(b"#!cloud-config\na: 1").is_ok());
+        assert!(text_of(b"#included time servers\na: 1").is_ok());
+        assert!(text_of(b"#part-handlers: none\na: 1").is_ok());
         assert!(text_of(b"<<: {a: 1}").is_ok());
         assert_eq!(
             text_of(b"I2Nsb3VkLWNvbmZpZwphOiAx").unwrap().text,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::problem::{Code, Mark, Problem};
-use super::tree::{Entry, Node, Scalar, Style, Value, join};
+use super::tree::{Entry, Node, Scalar, Style, Value, join, shown_path};
 use super::wrapper;
 
 /// The largest source that is read, in bytes.
@@ -356,12 +356,21 @@ impl<'a> Builder<'a> {
             return;
         };
         if key == "<<" {
-            parent.merged.extend(entries_of(node));
+            let (mut maps, mut others) = (Vec::new(), Vec::new());
+            entries_of(node, &mut maps, &mut others);
+            parent.merged.extend(maps);
+            for at in others {
+                let message = "<< merges maps, and this is none";
+                let hint = "an alias of a map, such as `<<: *name`";
+                self.problems
+                    .push(Problem::new(Code::BadKey, "", message, hint).at(&at));
+            }
             return;
         }
         if let Some(first) = parent.seen.get(&key) {
             let message = format!("there already, on line {}", first.line);
             let path = join(&self.path(), &key);
+            let path = shown_path(&path);
             let problem = Problem::new(Code::DuplicateKey, path, message, "keep one of the two");
             self.problems.push(problem.at(&key_at));
             return;
@@ -374,12 +383,16 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The entries of a map, or of a list of maps: what `<<` merges.
-fn entries_of(node: Node) -> Vec<Entry> {
+/// The entries of a map, or of a list of maps: what `<<` merges; and where there is neither.
+fn entries_of(node: Node, maps: &mut Vec<Entry>, others: &mut Vec<Mark>) {
     match node.value {
-        Value::Map(entries) => entries,
-        Value::Seq(items) => items.into_iter().flat_map(entries_of).collect(),
-        Value::Null | Value::Scalar(_) => Vec::new(),
+        Value::Map(entries) => maps.extend(entries),
+        Value::Seq(items) => {
+            for item in items {
+                entries_of(item, maps, others);
+            }
+        }
+        Value::Null | Value::Scalar(_) => others.push(node.at),
     }
 }
 

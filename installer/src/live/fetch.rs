@@ -3,8 +3,12 @@
 //! In: sources. Out: the same, and the one at the URL or on the medium. The network may still be
 //! coming up, so it is tried for a while.
 
+use std::path::Path;
+
+use anyhow::Context as _;
+
 use super::{Reach, read_some};
-use crate::config::formats::masked_url;
+use crate::config::formats::{masked_url, medium_path};
 use crate::config::{Severity, Source, SourceKind, check_sources};
 use crate::failure::{Failure, Kind};
 use crate::sys::net::Fetch;
@@ -42,8 +46,7 @@ pub fn follow_config_url(
         fetch.ca = install.config_ca.filter(|ca| !ca.trim().is_empty());
         fetch.run_for_config()
     } else {
-        let path = reach.medium.join(url.trim_start_matches('/'));
-        read_some(&path).map_err(|e| anyhow::Error::new(e).context(path.display().to_string()))
+        read_medium(&reach.medium, &url)
     };
     let hint = "check the URL and the network, or give a whole config with --config FILE --alone";
     let bytes = bytes.map_err(|e| failure(URL_KEY, &e, hint))?;
@@ -57,6 +60,13 @@ pub fn follow_config_url(
     }
     sources.push(source);
     Ok(())
+}
+
+/// A file of the medium, and not of anything that is around it.
+fn read_medium(medium: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
+    let path = medium_path(path).map_err(|w| anyhow::anyhow!("{} ({})", w.message, w.hint))?;
+    let path = medium.join(path);
+    read_some(&path).with_context(|| path.display().to_string())
 }
 
 /// A fetch that failed, with the key that wanted it. What is wrong with the input stays that.
@@ -97,7 +107,7 @@ mod tests {
         follow(&mut sources, &|_| {}).unwrap();
         assert_eq!(sources.len(), 1);
         // A path is one on the medium, which is not here.
-        let mut sources = vec![file("install: {config_url: no/such/file.yaml}")];
+        let mut sources = vec![file("install: {config_url: /no/such/file.yaml}")];
         let error = follow(&mut sources, &|_| {}).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
         sources.push(Source::yaml(SourceKind::ConfigUrl, "u", ""));

@@ -110,7 +110,8 @@ pub struct InstallAnswers {
     /// Requests made when an install starts, succeeds or fails.
     #[schemars(extend("x-not-yet" = true))]
     pub webhooks: Vec<Webhook>,
-    /// URL of a config that is merged under this one: http or https.
+    /// URL of a config that is merged under this one: http or https, or a path on the medium,
+    /// from `/` on.
     #[schemars(extend("x-form" = "config-url"), example = &"https://10.0.0.9/node-1.yaml")]
     pub config_url: Option<UrlText>,
     /// HTTP headers sent with the request for `config_url`.
@@ -218,8 +219,8 @@ pub struct Webhook {
     #[schemars(extend("x-form" = "http-method", "x-default" = "GET"), example = &"POST")]
     pub method: Option<String>,
     /// URL; `{{.Hostname}}` stands for the node's name.
-    #[schemars(extend("x-form" = "url-template"))]
-    pub url: Option<UrlText>,
+    #[schemars(extend("x-form" = "url-template", "x-secret" = true))]
+    pub url: Option<Secret>,
     /// Headers, each with one value or several.
     #[schemars(extend("x-secret" = true))]
     pub headers: BTreeMap<String, Vec<Secret>>,

@@ -59,7 +59,7 @@ mod tests {
         let text = format!(
             "server_url: {url}\ntoken: a\nos: {{password: a}}\ncluster: {{csi_charts: [{{repo: '{url}'}}]}}\n\
              install: {{mode: join, config_url: '{url}', iso_url: '{url}', bundle_mirror: '{url}', \
-             webhooks: [{{event: FAILED, url: '{url}'}}]}}\n"
+             webhooks: [{{event: FAILED, url: 'https://h/hunter2'}}]}}\n"
         );
         let checked = check_sources(&[Source::yaml(SourceKind::File, "f", text)]);
         assert_eq!(

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::advice::SUGGESTIONS;
 use super::bond_options::{OPTIONS, bond_value, wrong_name};
 use super::{Wrong, quoted, wrong};
 
@@ -99,9 +100,11 @@ pub fn bond(options: &BTreeMap<String, String>) -> Vec<(String, BondFault, Wrong
             None
         }
     };
+    let mut suggestions = SUGGESTIONS;
     for (key, value) in options.iter().filter(|(key, _)| *key != "mode") {
         let Some((_, modes, values)) = OPTIONS.iter().find(|(name, _, _)| name == key) else {
-            note(key, BondFault::Unknown, wrong_name(key));
+            note(key, BondFault::Unknown, wrong_name(key, suggestions > 0));
+            suggestions = suggestions.saturating_sub(1);
             continue;
         };
         note(key, BondFault::Value, bond_value(values, value));
@@ -125,11 +128,15 @@ pub fn bond(options: &BTreeMap<String, String>) -> Vec<(String, BondFault, Wrong
             ),
         );
     }
-    if positive("arp_interval") && !options.contains_key("arp_ip_target") {
+    let asks = ["arp_ip_target", "ns_ip6_target"];
+    if positive("arp_interval") && !asks.iter().any(|key| options.contains_key(*key)) {
         note(
             "arp_interval",
             BondFault::Conflict,
-            pair("nobody to ask", "arp_ip_target names the addresses to ask"),
+            pair(
+                "nobody to ask",
+                "arp_ip_target or ns_ip6_target names the addresses to ask",
+            ),
         );
     }
     // Without miimon the default of 100 ms is set, unless ARP watches.
@@ -195,8 +202,22 @@ mod tests {
             (&[("mode", "balance-alb"), ("primary", "ens3")], &[]),
             (
                 &[("mode", "balance-alb"), ("xmit_hash_policy", "layer2")],
+                &[],
+            ),
+            (
+                &[("mode", "active-backup"), ("xmit_hash_policy", "layer2")],
                 &["xmit_hash_policy"],
             ),
+            (
+                &[
+                    ("miimon", "0"),
+                    ("arp_interval", "100"),
+                    ("ns_ip6_target", "fd00::1"),
+                    ("arp_missed_max", "3"),
+                ],
+                &[],
+            ),
+            (&[("ns_ip6_target", "10.0.0.1")], &["ns_ip6_target"]),
             (
                 &[
                     ("mode", "802.3ad"),

@@ -3,7 +3,7 @@
 //! In: an option's name or value. Out: whether the kernel takes it. Names, numbers and ranges are
 //! those of the Linux kernel (`drivers/net/bonding/bond_options.c`).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::bond::BondMode::{self, ActiveBackup, Alb, Broadcast, Lacp, RoundRobin, Tlb, Xor};
 use super::{Wrong, interface_name, mac, quoted, wrong};
@@ -16,13 +16,15 @@ pub enum Value {
     Words(&'static [(&'static str, u8)]),
     /// Up to 16 IPv4 addresses, separated by commas.
     Addresses,
+    /// Up to 16 IPv6 addresses, separated by commas.
+    Addresses6,
     /// An interface of the bond.
     Interface,
     /// A MAC address.
     Mac,
 }
 
-use Value::{Addresses, Interface, Mac, Number, Words};
+use Value::{Addresses, Addresses6, Interface, Mac, Number, Words};
 
 const ANY: &[BondMode] = &BondMode::ALL;
 const WITH_ARP: &[BondMode] = &[RoundRobin, ActiveBackup, Xor, Broadcast];
@@ -46,6 +48,7 @@ pub const OPTIONS: &[(&str, &[BondMode], Value)] = &[
     ("arp_all_targets", ANY, Words(&[("any", 0), ("all", 1)])),
     ("arp_interval", WITH_ARP, MILLISECONDS),
     ("arp_ip_target", ANY, Addresses),
+    ("arp_missed_max", WITH_ARP, Number(1, 255)),
     (
         "arp_validate",
         WITH_ARP,
@@ -70,7 +73,9 @@ pub const OPTIONS: &[(&str, &[BondMode], Value)] = &[
     ("lp_interval", ANY, Number(1, i32::MAX as u32)),
     ("miimon", ANY, MILLISECONDS),
     ("min_links", ANY, MILLISECONDS),
+    // The name of `arp_missed_max` in the kernel's documentation of netlink.
     ("missed_max", WITH_ARP, Number(1, 255)),
+    ("ns_ip6_target", ANY, Addresses6),
     ("num_grat_arp", ANY, Number(0, 255)),
     ("num_unsol_na", ANY, Number(0, 255)),
     ("packets_per_slave", &[RoundRobin], Number(0, 65535)),
@@ -85,10 +90,11 @@ pub const OPTIONS: &[(&str, &[BondMode], Value)] = &[
     ("tlb_dynamic_lb", &[Tlb, Alb], SWITCH),
     ("updelay", ANY, MILLISECONDS),
     ("use_carrier", ANY, SWITCH),
-    // The kernel takes it in every mode; these are the ones where it does something.
+    // The kernel takes it in every mode; these are the ones that balance, for some
+    // of their traffic at least.
     (
         "xmit_hash_policy",
-        &[Xor, Lacp, Tlb],
+        &[Xor, Lacp, Tlb, Alb],
         Words(&[
             ("layer2", 0),
             ("layer3+4", 1),
@@ -105,10 +111,10 @@ fn bond_option_names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|(name, _, _)| *name).chain(["mode"])
 }
 
-/// A name that is no option, with the nearest that is.
-pub fn wrong_name(key: &str) -> Result<(), Wrong> {
+/// A name that is no option, with the nearest that is when that is wanted.
+pub fn wrong_name(key: &str, suggest: bool) -> Result<(), Wrong> {
     let near = bond_option_names()
-        .filter(|_| key.len() < 40)
+        .filter(|known| suggest && known.len().abs_diff(key.len()) <= 2)
         .map(|known| (strsim::damerau_levenshtein(key, known), known))
         .min()
         .filter(|(distance, _)| *distance <= 2);
@@ -147,6 +153,16 @@ pub fn bond_value(values: &Value, text: &str) -> Result<(), Wrong> {
             }
             wrong(
                 format!("{} is not a list of IPv4 addresses", quoted(text)),
+                "1 to 16 addresses separated by commas",
+            )
+        }
+        Addresses6 => {
+            let good = |a: &str| a.trim().parse::<Ipv6Addr>().is_ok();
+            if text.split(',').all(good) && text.split(',').count() <= 16 {
+                return Ok(());
+            }
+            wrong(
+                format!("{} is not a list of IPv6 addresses", quoted(text)),
                 "1 to 16 addresses separated by commas",
             )
         }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Component, Path};
 
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{PemItem, parse_pem};
@@ -134,15 +135,49 @@ pub fn http_url(text: &str) -> Result<HttpUrl, Wrong> {
     })
 }
 
+/// A path on the medium instead of a URL, without its leading slash.
+pub fn medium_path(text: &str) -> Result<&str, Wrong> {
+    let Some(path) = text.strip_prefix('/') else {
+        return wrong(
+            "neither a URL nor a path on the medium, which begins with /",
+            "http://... or https://..., or a path such as /node-1.yaml",
+        );
+    };
+    let mut parts = Path::new(path).components();
+    if path.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+        return wrong(
+            "not the path of a file on the medium",
+            "such as /node-1.yaml, without ..",
+        );
+    }
+    Ok(path)
+}
+
 /// A URL in which `{{.Hostname}}` and `<version>` stand for what is not known yet.
 pub fn url_template(text: &str) -> Result<(), Wrong> {
     http_url(&text.replace(['{', '}', '<', '>'], "-")).map(drop)
 }
 
+/// Whether a text for `server_url` may be a token of RKE2 instead, such as `K10...::server:...`.
+pub fn may_be_token(text: &str) -> bool {
+    // An address of IPv6 is in brackets.
+    text.contains("::") && !text.contains("://[")
+}
+
 /// `server_url`: the cluster to join, `https://HOST:PORT`; port 443 when none is said.
 pub fn server_url(text: &str) -> Result<HttpUrl, Wrong> {
     const HINT: &str = "the cluster's VIP, such as https://10.0.0.5:443";
-    if !text.contains("://") && host(text.split(':').next().unwrap_or_default()).is_ok() {
+    if may_be_token(text) {
+        return wrong(
+            "not a URL, and not shown, since it looks like a token",
+            HINT,
+        );
+    }
+    if !text.contains("://") {
+        let (name, port) = text.split_once(':').unwrap_or((text, "443"));
+        if host(name).is_err() || port.parse::<u16>().is_err() {
+            return wrong("not a URL", HINT);
+        }
         return wrong(
             format!("{} lacks https://", quoted(text)),
             format!("https://{text}"),
@@ -331,10 +366,14 @@ mod tests {
             "http://10.0.0.5",
             "https://a/v1",
             "https://u:p@a",
+            "K10abc::server:hunter2",
+            "https://K10abc::server:hunter2",
+            "a:hunter2",
             "https://a/?x",
             "",
         ] {
-            assert!(server_url(bad).is_err(), "{bad}");
+            let wrong = server_url(bad).unwrap_err();
+            assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The disks of the node.
 
+use std::collections::HashSet;
+
 use super::super::answers::{Answers, DeviceChoice, DiskRule};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
@@ -45,8 +47,9 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
             );
         }
     }
+    let mut seen = HashSet::new();
     for (i, disk) in install.wipe_disks_list.iter().enumerate() {
-        if install.wipe_disks_list.iter().take(i).any(|d| d == disk) {
+        if !seen.insert(disk.as_str()) {
             problems.add(
                 Code::DuplicateValue,
                 format!("install.wipe_disks_list[{i}]"),

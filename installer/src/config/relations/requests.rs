@@ -30,7 +30,7 @@ pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
             ),
             _ => {}
         }
-        let clear = url.starts_with("http://") || hook.insecure == Some(true);
+        let clear = is_clear(url.expose()) || hook.insecure == Some(true);
         if clear && hook.basic_auth.password.is_some() {
             problems.add(
                 Code::Insecure,
@@ -57,7 +57,7 @@ pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
             }
         }
     }
-    if url.starts_with("http://") && !install.config_headers.is_empty() {
+    if is_clear(url) && !install.config_headers.is_empty() {
         problems.add(
             Code::Insecure,
             "install.config_url",
@@ -65,4 +65,10 @@ pub fn requests_are_complete(answers: &Answers, problems: &mut Problems) {
             "https://",
         );
     }
+}
+
+/// Whether a request to a URL can be read on its way. A template is one to some host, too.
+fn is_clear(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
 }

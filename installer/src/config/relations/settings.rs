@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::super::advice::SUGGESTIONS;
 use super::super::answers::Answers;
 use super::super::formats::{self, Wrong, wrong};
 use super::super::problem::{Code, Problems};
@@ -65,13 +66,12 @@ const PERCENT: [(&str, i64); 2] = [
 
 /// A setting with another name is passed over by Harvester without a word.
 pub fn settings_are_known(answers: &Answers, problems: &mut Problems) {
-    for name in answers.system_settings.keys() {
-        if NAMES.contains(&name.as_str()) {
-            continue;
-        }
+    let unknown = |name: &&String| !NAMES.contains(&name.as_str());
+    let unknown = answers.system_settings.keys().filter(unknown);
+    for (i, name) in unknown.enumerate() {
         let near = NAMES
             .iter()
-            .filter(|_| name.len() < 60)
+            .filter(|known| i < SUGGESTIONS && known.len().abs_diff(name.len()) <= 3)
             .map(|known| (strsim::damerau_levenshtein(name, known), known))
             .min()
             .filter(|(distance, _)| *distance <= 3);
