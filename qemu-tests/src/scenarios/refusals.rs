@@ -16,6 +16,8 @@ const DISK_SIZE: u64 = 64 << 30;
 const SMALL_SIZE: u64 = 10 << 30;
 /// How long the live system may take to its prompt.
 const BOOT: Duration = Duration::from_secs(600);
+/// How long an install may take.
+const INSTALL: Duration = Duration::from_secs(600);
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(180);
 
@@ -129,7 +131,31 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     )?;
     let intact = console.wait_for("all=0", COMMAND)?;
     stage.step(intact.at, "what was refused is as it was");
+    overwrite(stage)?;
     stage.cut_power()
+}
+
+/// With the person's word, what is active on a disk is taken down, and it is installed on.
+fn overwrite(stage: &mut Stage) -> anyhow::Result<()> {
+    for (device, what, gone) in [
+        ("/dev/vdb", "a volume group", "! vgs vg 2>/dev/null"),
+        ("/dev/vdd", "an array", "! grep -q md127 /proc/mdstat"),
+    ] {
+        let console = &stage.vm()?.console;
+        say(
+            console,
+            &format!(
+                "harrow install --config /tmp/c --device {device} --allow-overwrite >/tmp/o 2>/tmp/e; echo over=$?.end; {gone}; echo gone=$?.end"
+            ),
+        )?;
+        console.wait_for("over=0.end", INSTALL)?;
+        let over = console.wait_for("gone=0.end", COMMAND)?;
+        stage.step(
+            over.at,
+            &format!("{device} is overwritten, with {what} on it"),
+        );
+    }
+    Ok(())
 }
 
 fn say(console: &Console, line: &str) -> anyhow::Result<()> {
