@@ -338,6 +338,20 @@ fn nothing_is_lost_without_the_configs_word() {
     }
 }
 
+#[test]
+fn a_loop_device_is_taken_only_by_name() {
+    let disks = [DiskFacts {
+        path: "/dev/loop0".into(),
+        name: "loop0".into(),
+        size: LEAST,
+        ..DiskFacts::default()
+    }];
+    let choose =
+        |said: Value| choose(&serde_json::from_value(said).unwrap(), &disks, LEAST).is_ok();
+    assert!(choose(json!("/dev/loop0")));
+    assert!(!choose(json!({"min_size": "1G"})));
+}
+
 /// Another disk that says one of the two numbers and is silent about the other.
 fn half_the_same(other: &DiskFacts, disk: &DiskFacts) -> bool {
     truth(other) != truth(disk)

@@ -12,6 +12,9 @@ use crate::config::{DeviceChoice, DiskRule, Pick, formats};
 use crate::facts::{DiskFacts, NOT_ALLOWED, User, user};
 use crate::failure::{Failure, Kind};
 
+/// What is no disk, and still can be installed on when somebody names it.
+const LOOP: &str = "a loop device";
+const VOLUME: &str = "a volume of the device mapper";
 /// What is asked for by a rule, in words.
 const RULE: &str = "the rule";
 
@@ -74,7 +77,7 @@ pub fn choose<'a>(
     let rule = match choice {
         DeviceChoice::Path(path) => {
             let disk = named(path, disks)?;
-            return match candidate(disk, least) {
+            return match candidate_by_name(disk, least) {
                 Ok(()) => Ok(disk),
                 Err(why) => Err(Refusal::NotCandidate {
                     disks: vec![(disk.describe(), why)],
@@ -130,10 +133,18 @@ pub fn named<'a>(path: &str, disks: &'a [DiskFacts]) -> Result<&'a DiskFacts, Re
 
 /// Whether a disk can be installed on at all. `least` is the size that is needed, in bytes.
 pub fn candidate(disk: &DiskFacts, least: u64) -> Result<(), WhyNot> {
+    match no_disk(disk) {
+        Some(what) if !disk.medium => Err(WhyNot::NoDisk(what)),
+        _ => candidate_by_name(disk, least),
+    }
+}
+
+/// The same for one that somebody named: then a loop device or a volume is what was meant.
+pub fn candidate_by_name(disk: &DiskFacts, least: u64) -> Result<(), WhyNot> {
     if disk.medium {
         return Err(WhyNot::Medium);
     }
-    if let Some(what) = no_disk(disk) {
+    if let Some(what) = no_disk(disk).filter(|what| ![LOOP, VOLUME].contains(what)) {
         return Err(WhyNot::NoDisk(what));
     }
     let unreadable = disk.unreadable.as_ref();
@@ -166,7 +177,7 @@ fn no_disk(disk: &DiskFacts) -> Option<&'static str> {
         rest.is_some_and(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit()))
     };
     [
-        ("loop", "a loop device"),
+        ("loop", LOOP),
         ("ram", "a RAM disk"),
         ("zram", "compressed memory"),
         ("sr", "a CD drive"),
@@ -174,11 +185,7 @@ fn no_disk(disk: &DiskFacts) -> Option<&'static str> {
         ("fd", "a floppy drive"),
     ]
     .into_iter()
-    .chain(
-        disk.paths
-            .is_empty()
-            .then_some(("dm-", "a volume of the device mapper")),
-    )
+    .chain(disk.paths.is_empty().then_some(("dm-", VOLUME)))
     .find(|(prefix, _)| numbered(prefix))
     .map(|(_, what)| what)
 }

@@ -44,7 +44,7 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
             free.users.clear();
         }
         let path = disk.path.display().to_string();
-        choose::candidate(&free, 0).map_err(|why| why.failure(&path))?;
+        choose::candidate_by_name(&free, 0).map_err(|why| why.failure(&path))?;
         coverage::check(word, disk)?;
     }
     Ok(Claim {

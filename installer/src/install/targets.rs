@@ -177,7 +177,7 @@ impl Asked<'_> {
         let mut target = Target::probe(path, None)?;
         if let Target::Disk(disk) = &mut target {
             let what = format!("{}: {}", self.field, path.display());
-            choose::candidate(disk, self.least).map_err(|why| why.failure(&what))?;
+            choose::candidate_by_name(disk, self.least).map_err(|why| why.failure(&what))?;
             facts::read_contents(disk, &Roots::default());
         }
         Ok(target)
