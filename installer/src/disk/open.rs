@@ -35,7 +35,7 @@ impl OpenDisk {
     pub fn open(planned: &DiskFacts, roots: &Roots) -> anyhow::Result<Self> {
         let disk = find(planned, roots)?;
         let path = disk.path.display().to_string();
-        choose::candidate(&disk, 0).map_err(|why| why.failure(&path))?;
+        choose::candidate_by_name(&disk, 0).map_err(|why| why.failure(&path))?;
         check_not_held(&disk.path)?;
         let file = File::options().read(true).write(true).open(&disk.path);
         let file = file.map_err(|e| Failure::of_write(e, format!("opening {path}")))?;

@@ -67,7 +67,7 @@ impl Target {
     /// A disk that was chosen.
     pub fn of_disk(disk: DiskFacts) -> anyhow::Result<Self> {
         let path = disk.path.display().to_string();
-        choose::candidate(&disk, 0).map_err(|why| why.failure(&path))?;
+        choose::candidate_by_name(&disk, 0).map_err(|why| why.failure(&path))?;
         check_not_held(&disk.path)?;
         Ok(Self::Disk(disk))
     }
