@@ -131,9 +131,11 @@ fn install(
         .arg(target)
         .arg("--report")
         .arg(&file);
-    if is_file {
-        program = program.args(["--size", "64G"]);
-    }
+    program = match is_file {
+        true => program.args(["--size", "64G"]),
+        // What the last round left.
+        false => program.arg("--allow-overwrite"),
+    };
     let start = Instant::now();
     program.run()?;
     let seconds = start.elapsed().as_secs_f64();

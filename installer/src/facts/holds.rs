@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,8 +15,11 @@ use std::time::Duration;
 
 use super::around::Around;
 use super::signature::{Properties, Region, contents_of, parse_blkid, volume_group};
-use super::{DiskFacts, Roots, mapped_partition, name_of, partitions_of, read as text};
-use crate::disk::journal;
+use super::{
+    Content, DiskFacts, Holding, Partition, Roots, mapped_partition, name_of, partitions_of,
+    read as text,
+};
+use crate::disk::{former, journal};
 use crate::sys::cmd::{Cmd, CmdError};
 
 /// What `unreadable` says when not the disk is to blame.
@@ -76,13 +80,32 @@ fn read(disk: &mut DiskFacts, around: &Around) {
         .map(|dir| reader.partition(dir))
         .collect();
     let size = disk.size;
+    let there = node.clone();
     let unfinished = match reader.dead {
         Some(_) => None,
-        None => reader.bounded(move || journal::unfinished(&File::open(node)?, size)),
+        None => reader.bounded(move || journal::unfinished(&File::open(there)?, size)),
     };
     let unfinished = unfinished.flatten().map(|(_, unfinished)| unfinished);
     disk.holds = contents_of(&whole, &partitions, unfinished.as_ref());
+    if partitions.is_empty() && unfinished.is_none() && reader.dead.is_none() {
+        // The kernel may not have looked for partitions, as on a loop device.
+        let told = reader.bounded(move || Ok(former::partitions(&File::open(node)?, size)));
+        disk.holds
+            .extend(partitions_told(&told.unwrap_or_default()));
+    }
     disk.unreadable = reader.dead;
+}
+
+/// Partitions that only the table tells of.
+fn partitions_told(ranges: &[Range<u64>]) -> impl Iterator<Item = Content> + '_ {
+    (1..).zip(ranges).map(|(number, range)| Content {
+        partition: Some(number),
+        size: range.end - range.start,
+        what: Holding::Partition(Partition {
+            start: range.start,
+            ..Partition::default()
+        }),
+    })
 }
 
 /// Reads from one disk until that fails once.
