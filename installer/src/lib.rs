@@ -2,6 +2,10 @@
 //!
 //! `Answers + Facts -> Config -> Plan -> Event.. -> Report`; see ARCHITECTURE.md for the rooms.
 
+// What the tests share speaks of this library by its name.
+#[cfg(test)]
+extern crate self as harrow;
+
 pub mod config;
 pub mod disk;
 pub mod facts;

@@ -5,9 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may panic
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "common/golden.rs"]
+mod golden;
 
+use std::fs;
+use std::path::PathBuf;
+
+use golden::{cases, entries};
 use harrow::config::schema;
 use serde_json::{Map, Value as Json, json};
 
@@ -155,15 +159,13 @@ fn verdict(text: &str) -> Option<Vec<String>> {
 }
 
 fn configs() -> Vec<(String, PathBuf)> {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
-    let files = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    let cases = files(golden).filter(|p| p.is_dir());
     let of_case = |case: PathBuf| {
         let name = case.file_name().unwrap().to_str().unwrap().to_owned();
-        let yaml = files(case).filter(|p| p.extension().is_some_and(|e| e == "yaml"));
+        let yaml = entries(&case).into_iter();
+        let yaml = yaml.filter(|p| p.extension().is_some_and(|e| e == "yaml"));
         yaml.map(move |path| (name.clone(), path))
     };
-    cases.flat_map(of_case).collect()
+    cases("config", 60).into_iter().flat_map(of_case).collect()
 }
 
 #[test]

@@ -312,14 +312,19 @@ fn cut_off_in_the_middle_of_each_write() {
     cut_off(Fault::TornAfter);
 }
 
-#[test]
-fn a_slot_that_does_not_read_back_is_written_again() {
+/// An install that was cut off when only the table was missing.
+fn almost_done() -> Place {
     let place = Place::new();
     let whole = attempt(&place, Fault::Never).writes;
     fs::remove_file(place.disk()).unwrap();
-    attempt(&place, Fault::CutAfter(whole - 4))
-        .result
-        .unwrap_err();
+    let cut = attempt(&place, Fault::CutAfter(whole - 4));
+    cut.result.unwrap_err();
+    place
+}
+
+#[test]
+fn a_slot_that_does_not_read_back_is_written_again() {
+    let place = almost_done();
     let plan = plan_for(&place);
     assert!(plan.resumed.as_ref().unwrap().slot_kept);
     assert!(
@@ -342,35 +347,25 @@ fn a_slot_that_does_not_read_back_is_written_again() {
 
 #[test]
 fn a_second_run_need_not_be_told_again() {
-    let place = Place::new();
-    let whole = attempt(&place, Fault::Never).writes;
+    let place = almost_done();
     let second = || {
         let image = place.image();
         let run = harrow("install").arg("--image").arg(image).arg("--device");
         run.arg(place.disk()).run_any().unwrap()
     };
-    // Nothing to go on with: this one was finished.
-    assert_eq!(second().status.code(), Some(10));
-    fs::remove_file(place.disk()).unwrap();
-    attempt(&place, Fault::CutAfter(whole - 4))
-        .result
-        .unwrap_err();
     let output = second();
     assert!(output.status.success(), "{}", output.stderr);
     assert!(output.stderr.contains("going on with the install of"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("keep the system that is in"), "{said}");
     assert!(boots(&place));
+    // Nothing to go on with any more.
+    assert_eq!(second().status.code(), Some(10));
 }
 
 #[test]
 fn another_image_or_layout_starts_over() {
-    let place = Place::new();
-    let whole = attempt(&place, Fault::Never).writes;
-    fs::remove_file(place.disk()).unwrap();
-    attempt(&place, Fault::CutAfter(whole - 4))
-        .result
-        .unwrap_err();
+    let place = almost_done();
     let resumed = |place: &Place| plan_for(place).resumed.is_some();
     assert!(resumed(&place));
     fs::write(place.config(), common::CONFIG.replace("20Gi", "21Gi")).unwrap();

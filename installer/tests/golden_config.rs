@@ -7,9 +7,13 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
+#[path = "common/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use golden::{cases, check, entries};
 use harrow::config::{
     self, Checked, Code, Look, Problems, Source, SourceKind, check_fleet, check_machine,
     check_sources, read_sources, render_text,
@@ -20,30 +24,6 @@ const SECRET: &str = "golden-secret";
 
 /// A whole crypt(3) hash.
 const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
-
-/// Compares with the file, or rewrites it when `BLESS` is set.
-#[allow(clippy::disallowed_methods)] // a test's own switch
-fn check(path: &Path, actual: &str) {
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(path, actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        expected == actual,
-        "{} differs (`make bless` rewrites it); this is what came out:\n{actual}",
-        path.display()
-    );
-}
-
-fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    found.sort();
-    found
-}
 
 fn nodes_of(case: &Path) -> Vec<Checked> {
     let is_config = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml");
@@ -65,12 +45,7 @@ fn nodes_of(case: &Path) -> Vec<Checked> {
 
 #[test]
 fn configs_have_exactly_their_problems() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
-    let cases: Vec<PathBuf> = entries(&golden)
-        .into_iter()
-        .filter(|p| p.is_dir())
-        .collect();
-    assert!(cases.len() >= 60, "the golden folder is incomplete");
+    let cases = cases("config", 60);
     let mut seen: Vec<Code> = Vec::new();
     for case in &cases {
         let name = case.file_name().unwrap().to_str().unwrap();

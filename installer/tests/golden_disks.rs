@@ -4,40 +4,21 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "common/golden.rs"]
+mod golden;
 
+use std::fs;
+
+use golden::{cases, check};
 use harrow::config::{DeviceChoice, Sizes};
 use harrow::disk::choose::choose;
 use harrow::disk::identity::{Identity, find_again};
 use harrow::disk::layout::{DataPlace, least_disk};
 use harrow::facts::{DiskFacts, Facts, show::render_table};
 
-/// Compares with the file, or rewrites it when `BLESS` is set.
-#[allow(clippy::disallowed_methods)] // a test's own switch
-fn check(path: &Path, actual: &str) {
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(path, actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        expected == actual,
-        "{} differs (`make bless` rewrites it); this is what came out:\n{actual}",
-        path.display()
-    );
-}
-
 #[test]
 fn machines_are_shown_and_chosen_from() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/disks");
-    let mut cases: Vec<PathBuf> = fs::read_dir(golden)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    cases.sort();
-    assert!(cases.len() >= 6, "the golden folder is incomplete");
-    for case in &cases {
+    for case in &cases("disks", 6) {
         let text = fs::read_to_string(case.join("facts.json")).unwrap();
         let facts: Facts = serde_json::from_str(&text).unwrap();
         let again = serde_json::to_string(&facts).unwrap();

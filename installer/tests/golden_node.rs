@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "common/golden.rs"]
+mod golden;
 
+use std::fs;
+use std::path::Path;
+
+use golden::{cases, check, folder};
 use harrow::config::{Answers, resolve};
 use harrow::node::accounts::Accounts;
 use harrow::node::files::render_tree;
@@ -24,38 +28,9 @@ fn accounts() -> Accounts {
     }
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/node")
-}
-
-/// Compares with the file, or rewrites it when `BLESS` is set.
-#[allow(clippy::disallowed_methods)] // a test's own switch
-fn check(path: &Path, actual: &str) {
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(path, actual).unwrap();
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        expected == actual,
-        "{} differs (`make bless` rewrites it); this is what came out:\n{actual}",
-        path.display()
-    );
-}
-
 #[test]
 fn configs_render_to_their_files() {
-    let mut cases: Vec<PathBuf> = fs::read_dir(golden())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    cases.sort();
-    assert!(
-        cases.len() >= 5,
-        "the golden folder is incomplete: {cases:?}"
-    );
-    for case in cases {
+    for case in cases("node", 5) {
         let path = case.join("config.yaml");
         let text = fs::read_to_string(&path).unwrap();
         let answers = Answers::parse(&text, &path.display().to_string(), [7; 12]).unwrap();
@@ -82,12 +57,12 @@ fn configs_render_to_their_files() {
 #[test]
 fn the_live_system_and_a_node_without_config() {
     let live = render::render_live(MACHINE_ID);
-    check(&golden().join("live.txt"), &render_tree(&live));
+    check(&folder("node").join("live.txt"), &render_tree(&live));
     let files = render::render_node(&NodeInputs {
         config: &render::fallback_config(),
         accounts: &accounts(),
         machine_id: MACHINE_ID,
         data: None,
     });
-    check(&golden().join("no-config.txt"), &render_tree(&files));
+    check(&folder("node").join("no-config.txt"), &render_tree(&files));
 }

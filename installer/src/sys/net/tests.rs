@@ -1,44 +1,26 @@
 //! Fetching from servers on this machine that do what bad servers do.
 
-use std::io::{Read as _, Write as _};
+#[path = "../../../tests/common/server.rs"]
+mod server;
+
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use server::{answer, good, serve_tls};
 
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers each connection with the next of `answers`; tells each request.
-fn serve(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, requests) = mpsc::channel();
-    std::thread::spawn(move || {
-        for answer in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let size = stream.read(&mut request).unwrap();
-            // The test may be over by now.
-            let _closed = sender.send(String::from_utf8_lossy(&request[..size]).into_owned());
-            let _closed = stream.write_all(answer.as_bytes());
-        }
-    });
-    (format!("http://{address}/config.yaml"), requests)
+/// A server of a config, see [`server::serve`].
+fn serve(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
+    let (url, requests) = server::serve(answers);
+    (url + "/config.yaml", requests)
 }
 
-fn answer(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
-}
-
-fn good(body: &str) -> String {
-    answer("200 OK", "", body)
-}
-
-fn redirect(to: &str) -> String {
+fn redirect(to: &str) -> Vec<u8> {
     answer("302 Found", &format!("Location: {to}\r\n"), "")
 }
 
@@ -133,7 +115,7 @@ fn a_server_that_hangs_or_drips_is_left_in_time() {
 
 #[test]
 fn sizes_and_pages() {
-    let (url, _) = serve(vec![good(&"x".repeat(SMALL)), good(&"x".repeat(SMALL + 1))]);
+    let (url, _) = serve(vec![good("x".repeat(SMALL)), good("x".repeat(SMALL + 1))]);
     assert_eq!(fetch_small(&url, PATIENCE).unwrap().len(), SMALL);
     assert!(error_of(&url).contains("larger than 1048576 bytes"));
     let html = |body: &str| answer("200 OK", "Content-Type: text/html; charset=x\r\n", body);
@@ -206,83 +188,18 @@ fn redirects_end() {
 }
 
 mod tls {
-    use std::sync::Arc;
-
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
-
     use super::*;
-    use crate::sys::cmd::Cmd;
-
-    /// A CA, and a certificate of 127.0.0.1 that it signed; both in `dir`.
-    fn make_certificates(dir: &std::path::Path) {
-        let path = |name: &str| dir.join(name).display().to_string();
-        let new = [
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ];
-        Cmd::new("openssl")
-            .args(["req", "-x509", "-subj", "/CN=test CA"])
-            .args(new)
-            .args(["-keyout", &path("ca.key"), "-out", &path("ca.pem")])
-            .run()
-            .unwrap();
-        Cmd::new("openssl")
-            .args(["req", "-x509", "-subj", "/CN=server"])
-            .args(new)
-            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-CA", &path("ca.pem"), "-CAkey", &path("ca.key")])
-            .args(["-keyout", &path("server.key"), "-out", &path("server.pem")])
-            .run()
-            .unwrap();
-    }
-
-    /// Serves `answer` by TLS to everyone who trusts the certificate.
-    fn serve_tls(dir: &std::path::Path, answer: String) -> String {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = CertificateDer::from_pem_file(dir.join("server.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .unwrap();
-        let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, stream);
-                let mut request = [0; 4096];
-                if stream.read(&mut request).is_ok() {
-                    let _closed = stream.write_all(answer.as_bytes());
-                    stream.conn.send_close_notify();
-                    let _closed = stream.flush();
-                }
-            }
-        });
-        format!("https://{address}/config.yaml")
-    }
 
     #[test]
     fn only_the_given_ca_makes_a_private_server_trusted() {
         let dir = tempfile::tempdir().unwrap();
-        make_certificates(dir.path());
-        let mut fetch = Fetch::new(serve_tls(dir.path(), good("hi")), PATIENCE);
+        let (url, ca) = serve_tls(dir.path(), good("hi"));
+        let mut fetch = Fetch::new(url, PATIENCE);
         let start = Instant::now();
         let error = format!("{:#}", fetch.run().unwrap_err());
         assert!(error.contains("not trusted"), "{error}");
         assert!(start.elapsed() < PATIENCE / 2, "it was tried again");
-        fetch.ca = Some(std::fs::read_to_string(dir.path().join("ca.pem")).unwrap());
+        fetch.ca = Some(ca);
         assert_eq!(fetch.run().unwrap().bytes, b"hi");
         // Another name of the same server is not in its certificate.
         fetch.url = fetch.url.replace("127.0.0.1", "localhost");
@@ -293,10 +210,10 @@ mod tls {
     #[test]
     fn no_redirect_leaves_https() {
         let dir = tempfile::tempdir().unwrap();
-        make_certificates(dir.path());
         let (plain, _) = serve(vec![good("hi")]);
-        let mut fetch = Fetch::new(serve_tls(dir.path(), redirect(&plain)), PATIENCE);
-        fetch.ca = Some(std::fs::read_to_string(dir.path().join("ca.pem")).unwrap());
+        let (url, ca) = serve_tls(dir.path(), redirect(&plain));
+        let mut fetch = Fetch::new(url, PATIENCE);
+        fetch.ca = Some(ca);
         let error = format!("{:#}", fetch.run().unwrap_err());
         assert!(error.contains("from https to http://"), "{error}");
     }
