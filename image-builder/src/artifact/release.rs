@@ -61,7 +61,6 @@ pub fn render_sums(files: &[FileEntry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harrow::image::manifest::{BootFiles, Flavor, SlotImage, Verity};
 
     fn file(name: &str) -> FileEntry {
         FileEntry {
@@ -73,32 +72,8 @@ mod tests {
 
     #[test]
     fn version_yaml_names_everything() {
-        let image = ImageManifest {
-            schema: 1,
-            version: "1.2.3".into(),
-            flavor: Flavor::Net,
-            created: "2026-01-01T00:00:00Z".into(),
-            kernel_release: "6.12".into(),
-            base: "debian trixie".into(),
-            slot: SlotImage {
-                file: file("slot.img"),
-                verity: Verity {
-                    root_hash: "ab".into(),
-                    salt: "00".into(),
-                    uuid: uuid::Uuid::nil(),
-                    hash_offset: 4096,
-                },
-            },
-            boot: BootFiles {
-                kernel: file("vmlinuz"),
-                initrd: file("initrd.img"),
-                shim: file("shimx64.efi"),
-                grub: file("grubx64.efi"),
-                mok_manager: file("mmx64.efi"),
-                bios_boot: file("boot.img"),
-                bios_core: file("core.img"),
-            },
-        };
+        let kept = include_bytes!("../../../installer/tests/golden/manifest-1.json");
+        let image = ImageManifest::parse(kept).unwrap();
         let artifact = file("x.iso");
         let mut release = Release {
             commit: Some("abc-dirty"),
@@ -108,7 +83,7 @@ mod tests {
         };
         let text = render_version(&release);
         assert!(
-            text.starts_with("version: \"1.2.3\"\nflavor: net\ncommit: \"abc-dirty\"\n"),
+            text.starts_with("version: \"0.1.0\"\nflavor: net\ncommit: \"abc-dirty\"\n"),
             "{text}"
         );
         assert!(

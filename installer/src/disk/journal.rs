@@ -127,32 +127,20 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::config::Sizes;
-    use crate::disk::layout::{DataPlace, Shape, TableKind, Wish};
+    use crate::disk::layout::{DataPlace, TableKind};
 
     const SIZE: u64 = 64 << 30;
 
     fn begun() -> (File, Unfinished) {
-        let shape = Shape {
-            size: SIZE,
-            sector_size: 512,
-            optimal_io: 0,
-        };
-        let wish = Wish {
-            image_size: 1,
-            sizes: Sizes { var: 20 << 30 },
-            table: TableKind::Gpt,
-            data: DataPlace::Here,
-        };
-        let install_id = Uuid::from_u128(4);
+        let layout = Layout::sample(512, TableKind::Gpt, DataPlace::Here);
         let file = tempfile::tempfile().unwrap();
         file.set_len(SIZE).unwrap();
         let unfinished = Unfinished {
-            install_id,
+            install_id: Uuid::from_u128(5),
             version: "1.2.3".into(),
             root_hash: "ab".repeat(32),
             started: "2026-01-01T00:00:00Z".into(),
-            layout: Layout::of_install(shape, wish, install_id).unwrap(),
+            layout,
             config_kept: false,
             slot_kept: false,
         };

@@ -231,6 +231,25 @@ fn unit_of(bytes: u64) -> (u64, &'static str) {
 }
 
 #[cfg(test)]
+impl Layout {
+    /// A layout for tests: on a disk of 64 GiB, with 20 GiB for VAR.
+    pub(crate) fn sample(sector_size: u32, table: TableKind, data: DataPlace) -> Self {
+        let shape = Shape {
+            size: 64 << 30,
+            sector_size,
+            optimal_io: 0,
+        };
+        let wish = Wish {
+            image_size: 1,
+            sizes: Sizes { var: 20 << 30 },
+            table,
+            data,
+        };
+        Self::of_install(shape, wish, Uuid::from_u128(5)).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -181,27 +181,13 @@ impl Seek for Recorder {
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
-    use uuid::Uuid;
-
-    use super::super::layout::{DataPlace, Shape, Wish};
+    use super::super::layout::DataPlace;
     use super::*;
-    use crate::config::Sizes;
 
     #[test]
     fn the_gpt_crate_reads_back_what_was_made() {
         for sector_size in [512, 4096] {
-            let shape = Shape {
-                size: 64 << 30,
-                sector_size,
-                optimal_io: 0,
-            };
-            let wish = Wish {
-                image_size: 1,
-                sizes: Sizes { var: 20 << 30 },
-                table: TableKind::Gpt,
-                data: DataPlace::Here,
-            };
-            let layout = Layout::of_install(shape, wish, Uuid::from_u128(5)).unwrap();
+            let layout = Layout::sample(sector_size, TableKind::Gpt, DataPlace::Here);
             let table = render_table(&layout, &[0x11; BOOT_CODE_SIZE]).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             file.as_file().set_len(layout.disk_size).unwrap();

@@ -225,22 +225,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::config::Sizes;
-    use crate::disk::layout::{DataPlace, Shape, TableKind, Wish};
+    use crate::disk::layout::{DataPlace, TableKind};
 
     fn menu() -> BootMenu {
-        let shape = Shape {
-            size: 64 << 30,
-            sector_size: 512,
-            optimal_io: 0,
-        };
-        let wish = Wish {
-            image_size: 1,
-            sizes: Sizes { var: 20 << 30 },
-            table: TableKind::Gpt,
-            data: DataPlace::Here,
-        };
-        let layout = Layout::of_install(shape, wish, Uuid::from_u128(3)).unwrap();
+        let layout = Layout::sample(512, TableKind::Gpt, DataPlace::Here);
         let verity = Verity {
             root_hash: "ab".repeat(32),
             salt: String::new(),

@@ -8,14 +8,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
-use harrow::install::run::{Options, prepare, read_config, run as install};
-use harrow::sys::console::Printer;
 
 use crate::node::NodeSpec;
 use crate::partitions::read_partitions;
 use crate::stage::Stage;
 
-use super::install::judge;
+use super::install;
 
 /// Size of the disk.
 const DISK_SIZE: u64 = 300 << 30;
@@ -39,25 +37,12 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         device: "/dev/vda".into(),
         poweroff: false,
     };
-    let config = stage.folder.join("config.yaml");
-    std::fs::write(&config, spec.render_config())
-        .with_context(|| format!("writing {}", config.display()))?;
-    let options = Options {
-        image: Some(stage.iso()?.with_file_name("image")),
-        device: Some(disk.clone()),
-        size: Some(DISK_SIZE),
-        report: Some(stage.folder.join("install-report.json")),
-        ..Options::default()
-    };
     let start = Instant::now();
-    let prepared = prepare(&[read_config(&config)?], &options)?;
-    let printer = Printer::stdout();
-    install(&prepared, &options, &printer)?;
-    printer.finish();
+    install::onto_file(stage, &spec, &disk, DISK_SIZE)?;
     stage.measure("install onto a file", start.elapsed(), None);
-    judge(stage, &disk)?;
+    install::judge(stage, &disk)?;
     spoil(&disk).with_context(|| format!("changing a byte of {}", disk.display()))?;
-    match judge(stage, &disk) {
+    match install::judge(stage, &disk) {
         Err(error) if format!("{error:#}").contains("slot A has the sha256") => {}
         other => bail!("the judge did not notice a changed byte of slot A: {other:?}"),
     }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use harrow::install::run::{self, Options};
+use harrow::sys::console::Printer;
 use harrow::sys::wait;
 
 use crate::judge::judge_disk;
@@ -161,6 +163,25 @@ pub fn judge(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
     let manifest = read_manifest(stage.iso()?, &stage.folder)?;
     judge_disk(disk, 512, &manifest).context("judging the installed disk")?;
     println!("  sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    Ok(())
+}
+
+/// Installs the image beside the ISO onto a new file of `size` bytes, as an ordinary user does it.
+pub fn onto_file(stage: &Stage, spec: &NodeSpec, disk: &Path, size: u64) -> anyhow::Result<()> {
+    let config = disk.with_extension("yaml");
+    std::fs::write(&config, spec.render_config())
+        .with_context(|| format!("writing {}", config.display()))?;
+    let options = Options {
+        image: Some(stage.iso()?.with_file_name("image")),
+        device: Some(disk.to_owned()),
+        size: Some(size),
+        report: Some(disk.with_extension("report.json")),
+        ..Options::default()
+    };
+    let prepared = run::prepare(&[run::read_config(&config)?], &options)?;
+    let printer = Printer::stdout();
+    run::run(&prepared, &options, &printer)?;
+    printer.finish();
     Ok(())
 }
 

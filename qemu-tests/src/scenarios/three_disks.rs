@@ -6,8 +6,6 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, ensure};
-use harrow::install::run::{Options, prepare, read_config, run as install_onto};
-use harrow::sys::console::Printer;
 
 use crate::firmware::Firmware;
 use crate::machine::{Drive, Machine};
@@ -80,19 +78,7 @@ fn old_install(stage: &mut Stage) -> anyhow::Result<std::path::PathBuf> {
         device: "/dev/sda".into(),
         poweroff: false,
     };
-    let config = stage.folder.join("old.yaml");
-    std::fs::write(&config, spec.render_config())
-        .with_context(|| format!("writing {}", config.display()))?;
-    let options = Options {
-        image: Some(stage.iso()?.with_file_name("image")),
-        device: Some(disk.clone()),
-        size: Some(DISK_SIZE),
-        ..Options::default()
-    };
-    let prepared = prepare(&[read_config(&config)?], &options)?;
-    let printer = Printer::stdout();
-    install_onto(&prepared, &options, &printer)?;
-    printer.finish();
+    install::onto_file(stage, &spec, &disk, DISK_SIZE)?;
     Ok(disk)
 }
 

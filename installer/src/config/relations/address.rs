@@ -118,6 +118,23 @@ pub fn special(address: Ipv4Addr, subnet: &IpNet) -> Option<&'static str> {
     }
 }
 
+/// Keys of a fixed address where the method is another one; `method` says in words which.
+pub fn are_without_effect(
+    network: &str,
+    method: &str,
+    keys: &[(&str, &Option<String>)],
+    problems: &mut Problems,
+) {
+    for (key, _) in keys.iter().filter(|(_, value)| value.is_some()) {
+        problems.add(
+            Code::MethodIgnored,
+            format!("{network}.{key}"),
+            format!("does nothing {method}"),
+            "leave it out, or set method: static",
+        );
+    }
+}
+
 /// A fixed IPv6 address, and a gateway that it reaches.
 pub fn ipv6_is_complete(answers: &Answers, problems: &mut Problems) {
     ipv6_is_whole(FIELD, &answers.install.management_interface.ipv6, problems);
@@ -133,16 +150,8 @@ pub fn ipv6_is_whole(network: &str, given: &Ipv6Answers, problems: &mut Problems
             Some(_) => "with method slaac",
             None => "without a method, which means slaac",
         };
-        for (key, value) in [("ip", &given.ip), ("gateway", &given.gateway)] {
-            if value.is_some() {
-                problems.add(
-                    Code::MethodIgnored,
-                    format!("{field}.{key}"),
-                    format!("does nothing {method}"),
-                    "leave it out, or set method: static",
-                );
-            }
-        }
+        let keys = [("ip", &given.ip), ("gateway", &given.gateway)];
+        are_without_effect(&field, method, &keys, problems);
         return;
     }
     let Some(text) = &given.ip else {

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::super::answers::{Answers, InterfaceAnswers, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::address::ipv6_is_whole;
-use super::address::special;
+use super::address::{are_without_effect, ipv6_is_whole, special};
 use super::{around, ipv4, link_networks, management_network};
 
 /// A NIC belongs to one network, unless VLANs keep them apart.
@@ -120,16 +119,8 @@ pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
                 Some(Method::None) => "with method none",
                 _ => "without a method, which means none",
             };
-            for (key, value) in [("ip", &link.ip), ("subnet_mask", &link.subnet_mask)] {
-                if value.is_some() {
-                    problems.add(
-                        Code::MethodIgnored,
-                        format!("{field}.{key}"),
-                        format!("does nothing {method}"),
-                        "leave it out, or set method: static",
-                    );
-                }
-            }
+            let keys = [("ip", &link.ip), ("subnet_mask", &link.subnet_mask)];
+            are_without_effect(&field, method, &keys, problems);
             continue;
         }
         let ip = ipv4(link.ip.as_ref());

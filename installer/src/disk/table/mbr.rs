@@ -102,29 +102,15 @@ fn close(table: &mut [u8; SECTOR as usize]) {
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
-    use uuid::Uuid;
-
     use super::*;
-    use crate::config::Sizes;
-    use crate::disk::layout::{DataPlace, Shape, TableKind, Wish};
+    use crate::disk::layout::{DataPlace, TableKind};
     use crate::sys::cmd::Cmd;
 
     /// Judged by sfdisk, which shares no code with this.
     #[test]
     fn sfdisk_reads_what_was_made() {
         for data in [DataPlace::Here, DataPlace::Nowhere] {
-            let shape = Shape {
-                size: 300 << 30,
-                sector_size: 512,
-                optimal_io: 0,
-            };
-            let wish = Wish {
-                image_size: 1,
-                sizes: Sizes { var: 20 << 30 },
-                table: TableKind::Mbr,
-                data,
-            };
-            let layout = Layout::of_install(shape, wish, Uuid::from_u128(5)).unwrap();
+            let layout = Layout::sample(512, TableKind::Mbr, data);
             let table = render(&layout, &[0x11; BOOT_CODE_SIZE]).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             file.as_file().set_len(layout.disk_size).unwrap();
