@@ -123,6 +123,7 @@ fn data_on_a_disk_of_its_own() {
     }
     check_ext4(&place.disk(), system, &[Role::Oem, Role::Var]);
     check_ext4(&data_path, data, &[Role::Data]);
+    assert!(system.of(Role::Data).is_err(), "data lies there alone");
     let id = data.partuuid(Role::Data).unwrap();
     let cfg = slot_cfg(&place, system);
     assert!(

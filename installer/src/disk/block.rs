@@ -24,6 +24,22 @@ pub trait Block: Send + Sync + fmt::Debug {
     /// Reads up to `buffer.len()` bytes from `at` on; 0 means the end.
     fn read_bytes(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
+    /// Fills all of `buffer` from `at` on.
+    fn fill(&self, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_bytes(buffer, at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    at += count as u64;
+                    buffer = &mut buffer[count..];
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes all of `bytes` from `at` on.
     fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 

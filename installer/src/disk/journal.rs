@@ -76,15 +76,8 @@ pub fn read(disk: &dyn Block, size: u64) -> io::Result<Option<(u64, Unfinished)>
     let mut newest: Option<(u64, Unfinished)> = None;
     for place in [0, RECORD] {
         let mut record = vec![0; RECORD];
-        let mut filled = 0;
-        let start = journal_start(size) + place as u64;
-        while filled < record.len() {
-            match disk.read_bytes(&mut record[filled..], start + filled as u64)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        let found = parse(&record[..filled]).filter(|(_, u)| u.layout.disk_size == size);
+        disk.fill(&mut record, journal_start(size) + place as u64)?;
+        let found = parse(&record).filter(|(_, u)| u.layout.disk_size == size);
         if let Some((number, unfinished)) = found
             && newest.as_ref().is_none_or(|(n, _)| number > *n)
         {
@@ -98,9 +91,10 @@ pub fn read(disk: &dyn Block, size: u64) -> io::Result<Option<(u64, Unfinished)>
 /// to somebody else by now.
 pub fn unfinished(disk: &dyn Block, size: u64) -> io::Result<Option<(u64, Unfinished)>> {
     let mut sector = [0; 512];
-    if size < 4 << 20 || disk.read_bytes(&mut sector, 0)? < sector.len() {
+    if size < 4 << 20 {
         return Ok(None);
     }
+    disk.fill(&mut sector, 0)?;
     if sector[510..] == [0x55, 0xaa] {
         return Ok(None);
     }
@@ -164,6 +158,7 @@ mod tests {
             .unwrap();
         assert_eq!(unfinished(&disk, SIZE).unwrap(), Some((1, first.clone())));
         // Of a disk of another size, copied onto this one.
+        disk.set_len(SIZE + (2 << 20)).unwrap();
         assert_eq!(read(&disk, SIZE + (1 << 20)).unwrap(), None);
         disk.write_bytes(&[0x55, 0xaa], 510).unwrap();
         assert_eq!(unfinished(&disk, SIZE).unwrap(), None);

@@ -178,6 +178,7 @@ impl Run<'_> {
     }
 
     fn one_step(&mut self, step: &Step) -> anyhow::Result<()> {
+        self.check_identity(step.disk())?;
         match step {
             Step::CheckImage { .. } => self.check_image(),
             Step::ReleaseDisk { disk } => self.release_disk(*disk),
@@ -222,13 +223,18 @@ impl Run<'_> {
         }
     }
 
-    /// An opened disk, compared once more with what was planned: every step that writes to it
-    /// comes by here.
+    /// An opened disk.
     fn block(&self, disk: usize) -> anyhow::Result<&dyn Block> {
         let block = self.blocks.get(disk).and_then(Option::as_deref);
-        let block = block.with_context(|| format!("disk {disk} is not open"))?;
-        block.check_identity()?;
-        Ok(block)
+        block.with_context(|| format!("disk {disk} is not open"))
+    }
+
+    /// Compares an open disk once more with what was planned, before something is written to it.
+    fn check_identity(&self, disk: usize) -> anyhow::Result<()> {
+        match self.blocks.get(disk).and_then(Option::as_deref) {
+            Some(block) => block.check_identity(),
+            None => Ok(()),
+        }
     }
 
     /// What a disk is called in messages.

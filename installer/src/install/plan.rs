@@ -73,8 +73,6 @@ pub enum Purpose {
 pub struct Resumed {
     /// When it began, RFC 3339.
     pub started: String,
-    /// Number of its last record in the journal.
-    pub record: u64,
     /// Slot A holds this image already.
     pub slot_kept: bool,
 }
@@ -167,13 +165,12 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
 /// the same layout comes out.
 fn lay_out(inputs: &PlanInputs<'_>, wish: Wish) -> anyhow::Result<(Layout, Option<Resumed>)> {
     let shape = inputs.target.shape();
-    if let Some((record, unfinished)) = &inputs.unfinished {
+    if let Some((_, unfinished)) = &inputs.unfinished {
         let layout = Layout::of_install(shape, wish, unfinished.install_id)?;
         let same_image = unfinished.root_hash == inputs.manifest.slot.verity.root_hash;
         if layout == unfinished.layout && same_image {
             let resumed = Resumed {
                 started: unfinished.started.clone(),
-                record: *record,
                 slot_kept: unfinished.slot_kept,
             };
             return Ok((layout, Some(resumed)));

@@ -220,20 +220,8 @@ fn check_shares(
 }
 
 /// Reads from a slot.
-fn read_exact(slot: &Slot<'_>, mut buffer: &mut [u8], at: u64) -> io::Result<()> {
-    let mut at = slot.range.start + at;
-    while !buffer.is_empty() {
-        match slot.block.read_bytes(buffer, at) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                at += count as u64;
-                buffer = &mut buffer[count..];
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
+fn read_exact(slot: &Slot<'_>, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    slot.block.fill(buffer, slot.range.start + at)
 }
 
 /// sha256 of the first `size` bytes of a slot.

@@ -95,7 +95,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     console.wait_for("busy=0", COMMAND)?;
     say(
         console,
-        "grep -c 'what keeps the target busy' /tmp/p; cat /tmp/p",
+        "grep -q 'what keeps the target busy' /tmp/p && cat /tmp/p",
     )?;
     let planned = console.wait_for("LVM's volume group vg", COMMAND)?;
     stage.step(planned.at, "a plan says what is lost and taken down");

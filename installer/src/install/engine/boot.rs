@@ -4,7 +4,6 @@
 //! disk's sector 0 is the last thing that an install writes.
 
 use super::Run;
-use crate::disk::block::Block;
 use crate::disk::fat::Fat;
 use crate::disk::journal::JOURNAL_SIZE;
 use crate::disk::layout::{ALIGN, Layout, Role, TableKind, derive};
@@ -90,6 +89,7 @@ impl Run<'_> {
         for (at, bytes) in &table.parts {
             self.compare(disk, bytes, *at)?;
         }
+        self.check_identity(disk)?;
         self.write_at(disk, &table.mbr, 0)?;
         self.sync(disk)?;
         self.compare(disk, &table.mbr, 0)?;
@@ -104,7 +104,8 @@ impl Run<'_> {
     fn compare(&self, disk: usize, bytes: &[u8], at: u64) -> anyhow::Result<()> {
         let target = self.block(disk)?;
         let mut found = vec![0; bytes.len()];
-        read_exact(target, &mut found, at)
+        target
+            .fill(&mut found, at)
             .map_err(|e| Failure::of_write(e, format!("reading back {}", self.name(disk))))?;
         if found == bytes {
             return Ok(());
@@ -129,16 +130,4 @@ fn core_place(layout: &Layout) -> anyhow::Result<(u64, u64)> {
         }
         TableKind::Mbr => (CORE_AFTER_MBR, ALIGN - 512),
     })
-}
-
-/// Fills `buffer` from `at` on.
-pub(super) fn read_exact(disk: &dyn Block, buffer: &mut [u8], at: u64) -> std::io::Result<()> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match disk.read_bytes(&mut buffer[filled..], at + filled as u64)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => filled += count,
-        }
-    }
-    Ok(())
 }

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 
 use super::Run;
-use super::boot::read_exact;
 use crate::disk::former;
 use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
 use crate::disk::layout::{ALIGN, Role};
@@ -94,7 +93,10 @@ impl Run<'_> {
         self.make_unbootable(disk)?;
         let layout = self.plan.layout_of(disk)?;
         if disk == 0 {
-            let record = self.plan.resumed.as_ref().map_or(0, |r| r.record);
+            // Also of an install that is not gone on with: its records must not outrank ours.
+            let record = journal::read(self.block(disk)?, self.size(disk)?)
+                .map_err(|e| self.read_failed(disk, layout.journal_start(), e))?
+                .map_or(0, |(record, _)| record);
             let manifest = &self.inputs.image.manifest;
             self.journal = Some((
                 record,
@@ -186,7 +188,9 @@ impl Run<'_> {
             .map_err(|e| self.read_failed(disk, 0, e))?;
         for at in &places {
             let mut found = [0; STAMP];
-            read_exact(block, &mut found, *at).map_err(|e| self.read_failed(disk, *at, e))?;
+            block
+                .fill(&mut found, *at)
+                .map_err(|e| self.read_failed(disk, *at, e))?;
             if found != self.stamp(*at) {
                 return Err(Failure::error(
                     Kind::DeviceFailed,

@@ -1,7 +1,6 @@
 //! A reader that tells how far it is, now and then.
 
 use std::io::{self, Read};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::Run;
@@ -32,46 +31,25 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells of what `inner` gives as progress of the running step, of which `before` is done.
-    pub(super) fn progress<R: Read>(&self, inner: R, before: u64) -> Told<'a, R> {
-        let step = self.plan.steps.get(self.number - 1);
-        Told {
-            inner,
-            done: before,
-            total: step.map_or(0, |step| step.bytes()),
-            number: self.number,
-            of: self.plan.steps.len(),
-            events: self.events,
-            last: Instant::now(),
-        }
+    /// Tells of what `inner` gives as progress of the running step, of which `done` is done.
+    pub(super) fn progress<R: Read>(&self, inner: R, done: u64) -> impl Read + use<'a, R> {
+        let pace = self.pace();
+        Told { inner, done, pace }
     }
 }
 
 /// A reader with its progress.
-pub(super) struct Told<'a, R> {
+struct Told<R, P> {
     inner: R,
     done: u64,
-    total: u64,
-    number: usize,
-    of: usize,
-    events: &'a Sender<Event>,
-    last: Instant,
+    pace: P,
 }
 
-impl<R: Read> Read for Told<'_, R> {
+impl<R: Read, P: FnMut(u64)> Read for Told<R, P> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.done += count as u64;
-        if self.last.elapsed() >= PROGRESS_PAUSE {
-            self.last = Instant::now();
-            let event = Event::Progress {
-                number: self.number,
-                of: self.of,
-                done: self.done,
-                total: self.total,
-            };
-            self.events.send(event).ok();
-        }
+        (self.pace)(self.done);
         Ok(count)
     }
 }
