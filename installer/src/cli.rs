@@ -296,7 +296,16 @@ fn go_on(sources: &mut Vec<Source>, options: &mut Options, tell: &dyn Fn(String)
     if live::is_said(sources) {
         return;
     }
-    if let Some(leftover) = leftover::find(options.device.as_deref()) {
+    let mut found = leftover::find(options.device.as_deref());
+    if found.len() > 1 {
+        let paths: Vec<String> = found.iter().map(|l| l.path.display().to_string()).collect();
+        let several = paths.join(", ");
+        tell(format!(
+            "several installs did not end, on {several}: name one with --device"
+        ));
+        return;
+    }
+    if let Some(leftover) = found.pop() {
         let path = leftover.path;
         tell(format!(
             "going on with the install of {} that did not end on {}",

@@ -45,12 +45,16 @@ pub struct SlotBoot {
     /// Where the hash tree starts in the slot, in bytes.
     pub hash_offset: u64,
     /// PARTUUID of the slot.
+    #[serde(alias = "slot_guid")]
     pub slot_id: String,
     /// PARTUUID of OEM.
+    #[serde(alias = "oem_guid")]
     pub oem_id: String,
     /// PARTUUID of VAR.
+    #[serde(alias = "var_guid")]
     pub var_id: String,
     /// PARTUUID of DATA, which may be on another disk; a witness has none.
+    #[serde(alias = "data_guid")]
     pub data_id: Option<String>,
 }
 

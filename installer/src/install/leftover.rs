@@ -5,13 +5,17 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{Source, SourceKind};
 use crate::disk::journal;
 use crate::disk::layout::Role;
-use crate::facts::{self, Roots};
+use crate::facts::{self, Content, Holding, Roots};
 use crate::node::source::CONFIG_NAME;
 use crate::sys::cmd::Cmd;
+
+/// How long reading a small file may take.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// An install that did not end.
 #[derive(Debug)]
@@ -26,19 +30,19 @@ pub struct Leftover {
     pub source: Source,
 }
 
-/// The only install of this machine that did not end; with `device` the one there. Of several none
-/// is taken: nobody said which.
-pub fn find(device: Option<&Path>) -> Option<Leftover> {
+/// Installs of this machine that did not end; with `device` the one there. The facts are read with
+/// a time limit, so that a dying disk holds nobody up.
+pub fn find(device: Option<&Path>) -> Vec<Leftover> {
     let paths = match device {
         Some(path) => vec![path.to_owned()],
-        None => facts::list(&Roots::default())
-            .into_iter()
-            .map(|disk| disk.path)
-            .collect(),
+        None => {
+            let disks = facts::probe(&Roots::default()).disks.into_iter();
+            let begun = |holds: &Content| matches!(holds.what, Holding::UnfinishedInstall { .. });
+            let begun = disks.filter(|disk| disk.holds.iter().any(begun));
+            begun.map(|disk| disk.path).collect()
+        }
     };
-    let mut found = paths.iter().filter_map(|path| read(path));
-    let first = found.next()?;
-    found.next().is_none().then_some(first)
+    paths.iter().filter_map(|path| read(path)).collect()
 }
 
 fn read(path: &Path) -> Option<Leftover> {
@@ -53,6 +57,7 @@ fn read(path: &Path) -> Option<Leftover> {
     let output = Cmd::new("debugfs")
         .args(["-R", &format!("cat {CONFIG_NAME}")])
         .arg(format!("{}?offset={start}", path.display()))
+        .limit(LIMIT)
         .run()
         .ok()?;
     let name = format!("{}, an install that did not end", path.display());

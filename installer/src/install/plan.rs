@@ -3,6 +3,8 @@
 //! In: config, probed targets, image manifest, the install's id. Out: [`Plan`]. Pure; printing a
 //! plan and executing it show the same lines. It holds no secrets.
 
+mod kept;
+
 use std::fmt;
 
 use anyhow::Context as _;
@@ -23,6 +25,7 @@ use crate::image::manifest::ImageManifest;
 
 /// Everything an install will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "kept::KeptPlan")]
 pub struct Plan {
     /// Names this install; every UUID on the disks is derived from it.
     pub install_id: Uuid,
@@ -33,10 +36,8 @@ pub struct Plan {
     /// Size of the data that is written, in bytes, without file system structures.
     pub bytes: u64,
     /// What an install that did not end left on the install disk and this one keeps.
-    #[serde(default)]
     pub resumed: Option<Resumed>,
     /// What is worth knowing about disks, such as those that should be wiped and can't.
-    #[serde(default)]
     pub warnings: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<Step>,
@@ -213,8 +214,15 @@ fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<V
     }];
     let numbered = || plan.disks.iter().enumerate();
     let busy = numbered().filter(|(_, d)| d.target.facts().is_some_and(|f| !f.users.is_empty()));
-    steps.extend(busy.map(|(disk, _)| Step::ReleaseDisk { disk }));
-    steps.extend(numbered().map(|(disk, _)| Step::OpenTarget { disk }));
+    let is_needed = |planned: &PlannedDisk| planned.purpose != Purpose::Wipe;
+    steps.extend(busy.map(|(disk, planned)| Step::ReleaseDisk {
+        disk,
+        needed: is_needed(planned),
+    }));
+    steps.extend(numbered().map(|(disk, planned)| Step::OpenTarget {
+        disk,
+        needed: is_needed(planned),
+    }));
     steps.extend(numbered().map(|(disk, planned)| match planned.purpose {
         Purpose::Install | Purpose::Data => Step::ClearDisk {
             disk,

@@ -129,6 +129,24 @@ impl ReportFile {
 mod tests {
     use super::*;
 
+    /// The golden reports are of their time and never rewritten.
+    #[test]
+    fn reports_of_all_times_are_read() {
+        for kept in [
+            &include_bytes!("../../tests/golden/report-1.json")[..],
+            &include_bytes!("../../tests/golden/report-2.json")[..],
+        ] {
+            let report: Report = serde_json::from_slice(kept).unwrap();
+            assert!(matches!(report.outcome, Outcome::Done { .. }));
+            let layout = report.plan.layout().unwrap();
+            let slot = layout.partuuid(crate::disk::layout::Role::SlotA).unwrap();
+            assert_eq!(report.plan.menu.slot.slot_id, slot);
+            assert_eq!(report.journal.len(), report.plan.steps.len());
+            let again = serde_json::to_vec(&report).unwrap();
+            assert_eq!(serde_json::from_slice::<Report>(&again).unwrap(), report);
+        }
+    }
+
     #[test]
     fn a_report_goes_only_where_it_harms_nothing() {
         let dir = tempfile::tempdir().unwrap();

@@ -22,18 +22,26 @@ pub enum Step {
     ReleaseDisk {
         /// Which disk.
         disk: usize,
+        /// Whether the install needs it.
+        needed: bool,
     },
     /// Locks the disk, or creates the file.
     OpenTarget {
         /// Which disk.
         #[serde(default)]
         disk: usize,
+        /// Whether the install needs it.
+        #[serde(default = "is_needed")]
+        needed: bool,
     },
     /// Clears what a disk held, so that it does not boot, and begins the journal.
+    #[serde(alias = "make-unbootable")]
     ClearDisk {
         /// Which disk.
+        #[serde(default)]
         disk: usize,
         /// Leaves slot A as it is.
+        #[serde(default)]
         slot_kept: bool,
     },
     /// Clears a disk that nothing is put on.
@@ -92,6 +100,11 @@ pub enum Step {
     },
 }
 
+/// Reports of before there were others.
+fn is_needed() -> bool {
+    true
+}
+
 /// What happens when a step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
@@ -116,8 +129,8 @@ impl Step {
     /// The disk that it is about.
     pub fn disk(&self) -> usize {
         match self {
-            Self::ReleaseDisk { disk }
-            | Self::OpenTarget { disk }
+            Self::ReleaseDisk { disk, .. }
+            | Self::OpenTarget { disk, .. }
             | Self::ClearDisk { disk, .. }
             | Self::WipeDisk { disk }
             | Self::MakeFilesystem { disk, .. }
@@ -129,7 +142,9 @@ impl Step {
     /// A disk that is only wiped is not needed: its failure is no reason to stop.
     pub fn on_failure(&self) -> OnFailure {
         match self {
-            Self::WipeDisk { .. } => OnFailure::GoOn,
+            Self::WipeDisk { .. }
+            | Self::ReleaseDisk { needed: false, .. }
+            | Self::OpenTarget { needed: false, .. } => OnFailure::GoOn,
             _ => OnFailure::Stop,
         }
     }
@@ -139,9 +154,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CheckImage { bytes } => write!(f, "check the boot files ({})", show(*bytes)),
-            Self::ReleaseDisk { disk: 0 } => f.write_str("take down what keeps the target busy"),
+            Self::ReleaseDisk { disk: 0, .. } => {
+                f.write_str("take down what keeps the target busy")
+            }
             Self::ReleaseDisk { .. } => f.write_str("take down what keeps a further disk busy"),
-            Self::OpenTarget { disk: 0 } => f.write_str("open the target and lock it"),
+            Self::OpenTarget { disk: 0, .. } => f.write_str("open the target and lock it"),
             Self::OpenTarget { .. } => f.write_str("open a further disk and lock it"),
             Self::ClearDisk {
                 disk: 0,

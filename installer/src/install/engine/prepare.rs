@@ -20,7 +20,6 @@ use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
 use crate::image::set::from_io;
 use crate::install::claim;
-use crate::install::plan::Purpose;
 
 /// A stamp is a block of any disk.
 const STAMP: usize = 4096;
@@ -41,21 +40,13 @@ impl Run<'_> {
 
     /// What keeps the disk busy is looked at once more: taking down one disk's may have taken down
     /// another's.
-    pub(super) fn release_disk(&mut self, disk: usize) -> anyhow::Result<()> {
+    pub(super) fn release_disk(&self, disk: usize) -> anyhow::Result<()> {
         let planned = self.plan.disks.get(disk);
         let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
         let Some(facts) = planned.target.facts() else {
             return Ok(());
         };
-        let released = self.take_down(facts);
-        match released {
-            // Whether it is free all the same is found out when it is opened.
-            Err(error) if planned.purpose == Purpose::Wipe => {
-                self.complain(&error);
-                Ok(())
-            }
-            other => other,
-        }
+        self.take_down(facts)
     }
 
     fn take_down(&self, planned: &DiskFacts) -> anyhow::Result<()> {
@@ -73,15 +64,11 @@ impl Run<'_> {
     pub(super) fn open_target(&mut self, disk: usize) -> anyhow::Result<()> {
         let planned = self.plan.disks.get(disk);
         let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
-        let opened = match (self.inputs.open)(&planned.target) {
-            Ok(opened) => Some(opened),
-            Err(error) if planned.purpose == Purpose::Wipe => {
-                self.complain(&error.context(format!("{} is left alone", self.name(disk))));
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        self.blocks.push(opened);
+        // Its place is taken also when it can't be opened and is not needed.
+        self.blocks.push(None);
+        let opened = (self.inputs.open)(&planned.target)?;
+        self.blocks.pop();
+        self.blocks.push(Some(opened));
         self.inputs.half_made.store(true, Ordering::SeqCst);
         Ok(())
     }
