@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::judge::{ext4_is_good, table_is_good};
 use common::{Place, harrow};
 use harrow::disk::layout::{Partition, Role};
 use harrow::disk::target::Target;
@@ -58,19 +59,10 @@ fn outside_programs_accept_it() {
         meta.blocks()
     );
 
-    let said = Cmd::new("sgdisk")
-        .arg("-v")
-        .arg(place.disk())
-        .run()
-        .unwrap()
-        .text();
-    assert!(said.contains("No problems found"), "{said}");
+    table_is_good(&place.disk(), "installed");
     let layout = report.plan.layout().unwrap();
-    for role in [Role::Oem, Role::Var, Role::Data] {
-        let at = layout.of(role).unwrap().start;
-        let place = format!("{}?offset={at}", place.disk().display());
-        Cmd::new("e2fsck").args(["-fn", &place]).run().unwrap();
-    }
+    let roles = [Role::Oem, Role::Var, Role::Data];
+    ext4_is_good(&place.disk(), layout, &roles, "installed");
     let esp = extract(&place, layout.of(Role::Esp).unwrap(), 1 << 30, "esp");
     Cmd::new("fsck.fat").arg("-n").arg(&esp).run().unwrap();
 

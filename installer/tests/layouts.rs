@@ -8,10 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use common::Place;
+use common::judge::{ext4_is_good, table_is_good};
 use harrow::config::check_sources;
 use harrow::disk::layout::{Layout, Role, TableKind};
 use harrow::disk::target::Target;
@@ -37,14 +37,6 @@ fn install(place: &Place, more: &str, size: &str) -> Report {
     serde_json::from_slice(&fs::read(report).unwrap()).unwrap()
 }
 
-fn check_ext4(disk: &Path, layout: &Layout, roles: &[Role]) {
-    for role in roles {
-        let at = layout.of(*role).unwrap().start;
-        let name = format!("{}?offset={at}", disk.display());
-        Cmd::new("e2fsck").args(["-fn", &name]).run().unwrap();
-    }
-}
-
 fn slot_cfg(place: &Place, layout: &Layout) -> String {
     let esp = layout.of(Role::Esp).unwrap().start;
     let image = format!("{}@@{esp}", place.disk().display());
@@ -61,7 +53,12 @@ fn an_mbr_with_its_boot_code() {
     let verify = Cmd::new("sfdisk").arg("--verify").arg(place.disk());
     let said = verify.run().unwrap().text();
     assert!(said.contains("No errors"), "{said}");
-    check_ext4(&place.disk(), layout, &[Role::Oem, Role::Var, Role::Data]);
+    ext4_is_good(
+        &place.disk(),
+        layout,
+        &[Role::Oem, Role::Var, Role::Data],
+        "installed",
+    );
     let disk = fs::read(place.image().join("boot.img")).unwrap();
     let mut start = [0; 512 + 16];
     let file = fs::File::open(place.disk()).unwrap();
@@ -81,7 +78,7 @@ fn a_witness_keeps_no_data() {
     let report = install(&place, "role: witness", "40G");
     let layout = report.plan.layout().unwrap();
     assert!(layout.of(Role::Data).is_err());
-    check_ext4(&place.disk(), layout, &[Role::Oem, Role::Var]);
+    ext4_is_good(&place.disk(), layout, &[Role::Oem, Role::Var], "installed");
     let var = layout.of(Role::Var).unwrap().size;
     assert!(var > 29 << 30, "/var has the rest: {var}");
     assert!(!slot_cfg(&place, layout).contains("harrow.boot.data"));
@@ -118,11 +115,10 @@ fn data_on_a_disk_of_its_own() {
     result.unwrap();
     let (system, data) = (plan.layout_of(0).unwrap(), plan.layout_of(1).unwrap());
     for disk in [&place.disk(), &data_path] {
-        let said = Cmd::new("sgdisk").arg("-v").arg(disk).run().unwrap().text();
-        assert!(said.contains("No problems found"), "{said}");
+        table_is_good(disk, "installed");
     }
-    check_ext4(&place.disk(), system, &[Role::Oem, Role::Var]);
-    check_ext4(&data_path, data, &[Role::Data]);
+    ext4_is_good(&place.disk(), system, &[Role::Oem, Role::Var], "installed");
+    ext4_is_good(&data_path, data, &[Role::Data], "installed");
     assert!(system.of(Role::Data).is_err(), "data lies there alone");
     let id = data.partuuid(Role::Data).unwrap();
     let cfg = slot_cfg(&place, system);
@@ -140,12 +136,7 @@ fn a_disk_beyond_the_reach_of_32_bits() {
     let layout = report.plan.layout().unwrap();
     let data = layout.of(Role::Data).unwrap();
     assert!(data.size > 14 << 40);
-    let said = Cmd::new("sgdisk")
-        .arg("-v")
-        .arg(place.disk())
-        .run()
-        .unwrap();
-    assert!(said.text().contains("No problems found"), "{}", said.text());
+    table_is_good(&place.disk(), "installed");
     let place_of_data = format!("{}?offset={}", place.disk().display(), data.start);
     let head = Cmd::new("debugfs")
         .args(["-R", "show_super_stats -h", &place_of_data])

@@ -1,9 +1,10 @@
 //! A small image set of the right shape, and the program run as a person runs it.
 
 // A test may panic; clippy knows this of #[test] functions only.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
 pub mod bad_server;
+pub mod judge;
 
 use std::fs;
 use std::path::{Path, PathBuf};
