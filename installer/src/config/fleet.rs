@@ -227,6 +227,17 @@ mod tests {
                 "install: {networks: {b: {interfaces: [{hw_addr: '52:54:00:ec:0e:0b'}]}}}",
                 Some(Code::SameAddress),
             ),
+            // What a method ignores is no address.
+            (
+                "install: {networks: {a: {interfaces: [{name: a}], method: dhcp, ip: 10.1.0.2}}}",
+                "install: {networks: {a: {interfaces: [{name: a}], ip: 10.1.0.2}}}",
+                None,
+            ),
+            (
+                "install: {management_interface: {method: dhcp, gateway: 10.0.10.3}}",
+                "",
+                None,
+            ),
         ] {
             let found = codes(&[node(0, first), node(1, ""), node(2, third)]);
             let found = found.into_iter().find(|c| *c != Code::SubnetDiffers);

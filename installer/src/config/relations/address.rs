@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::answers::{Answers, InstallMode, Ipv6Answers, Ipv6Mode, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::{ipv4, management_network};
+use super::{gateway, management_network};
 
 const FIELD: &str = "install.management_interface";
 
@@ -80,7 +80,7 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
             "an address between the first and the last",
         );
     }
-    let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) else {
+    let Some(gateway) = gateway(answers) else {
         return;
     };
     if let Some(what) = special(gateway, &subnet) {
