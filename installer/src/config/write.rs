@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::formats;
-use super::load::Checked;
+use super::load::{self, Checked};
 use super::password::{self, InClear};
 use super::problem::{Code, Problem, Problems};
 use super::schema;
@@ -20,11 +20,10 @@ use super::yaml;
 /// said.
 pub fn convert(bytes: &[u8], name: &str, salt: Salt) -> Result<(String, Problems), Problems> {
     let source: Arc<str> = name.into();
-    let (tree, mut problems) = yaml::parse(bytes, &source);
-    let Some(tree) = tree else {
+    let mut problems = Vec::new();
+    let Some(mut tree) = load::with_our_keys(yaml::parse(bytes, &source), &mut problems) else {
         return Err(Problems(problems));
     };
-    let mut tree = spelling::canonical(tree, schema::shape(), &mut problems);
     if let Some(at) = password::close(&mut tree, InClear::Hash(salt)) {
         let message = "can't be used as a password";
         let hint = "`harrow config check` says why";
@@ -201,6 +200,21 @@ mod tests {
         );
         let (again, _) = convert(new.as_bytes(), "new", [9; 12]).unwrap();
         assert_eq!(again, new);
+    }
+
+    #[test]
+    fn a_config_of_another_version_is_not_converted() {
+        for text in [
+            "scheme_version: 2\nos: {password: hunter2}\n",
+            "SchemeVersion: 0\n",
+        ] {
+            let problems = convert(text.as_bytes(), "old", [7; 12]).unwrap_err();
+            let codes: Vec<Code> = problems.0.iter().map(|p| p.code).collect();
+            assert_eq!(codes, [Code::SchemeVersion]);
+        }
+        // With its password in clear it goes nowhere.
+        let text = "scheme_version: 2\nos: {password: hunter2}\n";
+        assert!(hide_password(text.into(), "c", [7; 12]).is_err());
     }
 
     #[test]
