@@ -201,6 +201,11 @@ mod tests {
         for (first, third, expected) in [
             ("cluster: {cni: canal}", "cluster: {cni: canal}", None),
             ("", "cluster: {cni: canal, node_cidr_mask: 24}", None),
+            (
+                "sans: [Harrow.example]",
+                "server_url: https://hArrow.Example:443",
+                None,
+            ),
             ("cluster: {max_pods: 400}", "cluster: {max_pods: 500}", None),
             (
                 "cluster: {ip_pools: {global: [10.0.10.3-10.0.10.9]}}",
@@ -254,6 +259,10 @@ mod tests {
                 Some(Code::ServerUrlElsewhere),
             ),
             ("server_url: https://10.0.0.5", None),
+            (
+                "server_url: https://[fd00::5]",
+                Some(Code::ServerUrlElsewhere),
+            ),
             ("cluster: {cni: cilium}", None),
         ] {
             let found = codes(&[node(1, ""), node(2, second), node(3, "")]);
