@@ -81,13 +81,13 @@ pub fn scalar_text(scalar: &Scalar) -> String {
     match scalar.style {
         // Bare text was read bare, so it is read so again unless it went over lines.
         Style::Plain if !text.contains('\n') => text.clone(),
-        Style::Binary => format!("!!binary {}", quoted(text)),
-        _ => quoted(text),
+        Style::Binary => format!("!!binary {}", in_quotes(text)),
+        _ => in_quotes(text),
     }
 }
 
 /// In double quotes, as JSON has it, which is YAML too.
-fn quoted(text: &str) -> String {
+fn in_quotes(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -101,7 +101,7 @@ fn key_text(key: &str) -> String {
     if starts_well && key.chars().all(bare) && !word {
         key.to_owned()
     } else {
-        quoted(key)
+        in_quotes(key)
     }
 }
 

@@ -48,23 +48,15 @@ pub fn method_uses_its_keys(answers: &Answers, problems: &mut Problems) {
         return;
     }
     let method = match given.method {
-        Some(Method::None) => "none",
-        _ => "dhcp",
+        Some(Method::None) => "with method none",
+        _ => "with method dhcp",
     };
-    for (key, value) in [
+    let keys = [
         ("ip", &given.ip),
         ("subnet_mask", &given.subnet_mask),
         ("gateway", &given.gateway),
-    ] {
-        if value.is_some() {
-            problems.add(
-                Code::MethodIgnored,
-                format!("{FIELD}.{key}"),
-                format!("does nothing with method {method}"),
-                "leave it out, or set method: static",
-            );
-        }
-    }
+    ];
+    are_without_effect(FIELD, method, &keys, problems);
 }
 
 /// The gateway must be another host of the node's network.
