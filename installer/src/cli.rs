@@ -404,8 +404,9 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Keeps what all sources say together, for a person who corrects it: the password hashed, but
-/// with all other secrets.
+/// Keeps what could be used of all sources, as one config, for a person who installs by hand. Keys
+/// that are not known and values that can't be used are not in it; they are said when it is
+/// prepared. The password is hashed with a salt of its own; all other secrets are as they were.
 fn keep_config(sources: &[Source]) -> anyhow::Result<()> {
     let checked = node_config::read_sources(sources, random::salt());
     use std::io::Write as _;

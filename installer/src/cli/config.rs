@@ -19,7 +19,7 @@ use harrow::sys::cmdline::Cmdline;
 use harrow::sys::random;
 use serde_json::json;
 
-use super::said::{Far, parse_assignment, set_source};
+use super::said::{Far, Gathered, parse_assignment};
 
 /// Verbs of `harrow config`.
 #[derive(Debug, Subcommand)]
@@ -81,35 +81,34 @@ pub struct More {
 impl More {
     /// The sources of one node, from its files and all else.
     fn sources(&self, files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
-        let (sources, errors) = self.gather(files);
-        errors.into_iter().next().map_or(Ok(sources), Err)
+        let mut node = self.shared();
+        self.add_own(&mut node, files);
+        node.all()
     }
 
-    /// What there is, and why all else could not be had.
-    fn gather(&self, files: &[PathBuf]) -> (Vec<Source>, Vec<anyhow::Error>) {
+    /// What every node has: all but its files, and what they name.
+    fn shared(&self) -> Gathered {
         let line = Cmdline::parse(self.cmdline.as_deref().unwrap_or_default());
-        let mut errors = Vec::new();
-        let mut sources = self.far.sources().unwrap_or_else(|e| {
-            errors.push(e);
-            Vec::new()
-        });
-        sources.extend(config::cmdline::source(&line));
-        sources.extend(set_source(&self.set));
+        let mut shared = Gathered::default();
+        shared.add_said(&self.far, &[], &self.set);
+        shared.sources.extend(config::cmdline::source(&line));
+        if self.follow {
+            let tell = |line: String| eprintln!("{line}");
+            shared.add(live::find_metadata(&line, &self.far.reach(), &tell));
+        }
+        shared
+    }
+
+    /// Adds the files of one node, and the config that they or the others name.
+    fn add_own(&self, node: &mut Gathered, files: &[PathBuf]) {
         for file in files {
-            match read(file) {
-                Ok(source) => sources.push(source),
-                Err(e) => errors.push(e),
-            }
+            node.add(read(file).map(Some));
         }
         if self.follow {
             let (reach, tell) = (self.far.reach(), |line: String| eprintln!("{line}"));
-            match live::find_metadata(&line, &reach, &tell) {
-                Ok(source) => sources.extend(source),
-                Err(e) => errors.push(e),
-            }
-            errors.extend(live::follow_config_url(&mut sources, &reach, &tell).err());
+            let followed = live::follow_config_url(&mut node.sources, &reach, &tell);
+            node.errors.extend(followed.err());
         }
-        (sources, errors)
     }
 }
 
@@ -234,20 +233,25 @@ fn check(args: &CheckArgs, look: Look) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
     let mut problems = Problems::default();
     let mut first_error = None;
+    let shared = args.more.shared();
     for file in &args.files {
-        let (sources, errors) = args.more.gather(std::slice::from_ref(file));
-        let mut node = config::check_sources(&sources);
-        if !errors.is_empty() {
+        let mut own = Gathered {
+            sources: shared.sources.clone(),
+            errors: Vec::new(),
+        };
+        args.more.add_own(&mut own, std::slice::from_ref(file));
+        let mut node = config::check_sources(&own.sources);
+        let errors = || shared.errors.iter().chain(&own.errors);
+        if errors().next().is_some() {
             // What is missing could be in what could not be had.
             node.readable = false;
             node.problems.0.retain(|p| p.code.is_of_shape());
         }
-        problems
-            .0
-            .extend(errors.iter().map(|e| unavailable(e, file)));
-        first_error = first_error.or(errors.into_iter().next());
+        problems.0.extend(errors().map(|e| unavailable(e, file)));
+        first_error = first_error.or(own.errors.into_iter().next());
         nodes.push(node);
     }
+    first_error = shared.errors.into_iter().next().or(first_error);
     if let Some(path) = &args.facts {
         let [node] = nodes.as_mut_slice() else {
             return Err(Failure::error(

@@ -1,6 +1,6 @@
 //! What a person says about the config on the command line, as sources.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -37,25 +37,55 @@ pub struct Far {
     pub wait: u64,
 }
 
-impl Far {
-    /// The seed disks.
-    pub fn sources(&self) -> anyhow::Result<Vec<Source>> {
-        let mut sources = Vec::new();
-        for path in &self.seed {
-            let source = live::read_some_seed(path, &|line| eprintln!("{line}"))?;
-            let source = source.ok_or_else(|| {
-                Failure::error(
-                    Kind::ConfigMissing,
-                    format!("{} has no user-data", path.display()),
-                    "FAT or ISO 9660, with the label CIDATA and a file user-data, or config-2 and \
-                     openstack/latest/user_data",
-                )
-            })?;
-            sources.push(source);
+/// Sources, and why all else could not be had.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// What there is.
+    pub sources: Vec<Source>,
+    /// What there is not.
+    pub errors: Vec<anyhow::Error>,
+}
+
+impl Gathered {
+    /// Adds sources, or why they could not be had.
+    pub fn add(&mut self, sources: anyhow::Result<impl IntoIterator<Item = Source>>) {
+        match sources {
+            Ok(sources) => self.sources.extend(sources),
+            Err(error) => self.errors.push(error),
         }
-        Ok(sources)
     }
 
+    /// Adds what is said on the command line: seed disks, files and single keys.
+    pub fn add_said(&mut self, far: &Far, files: &[PathBuf], set: &[Assignment]) {
+        for path in &far.seed {
+            self.add(read_seed(path).map(Some));
+        }
+        for path in files {
+            self.add(read_config(path).map(Some));
+        }
+        self.sources.extend(set_source(set));
+    }
+
+    /// The sources, when every one could be had.
+    pub fn all(self) -> anyhow::Result<Vec<Source>> {
+        let first = self.errors.into_iter().next();
+        first.map_or(Ok(self.sources), Err)
+    }
+}
+
+fn read_seed(path: &Path) -> anyhow::Result<Source> {
+    let source = live::read_some_seed(path, &|line| eprintln!("{line}"))?;
+    source.ok_or_else(|| {
+        Failure::error(
+            Kind::ConfigMissing,
+            format!("{} has no user-data", path.display()),
+            "FAT or ISO 9660, with the label CIDATA and a file user-data, or config-2 and \
+             openstack/latest/user_data",
+        )
+    })
+}
+
+impl Far {
     /// How far what a config names is followed.
     pub fn reach(&self) -> Reach {
         Reach {
@@ -74,22 +104,19 @@ impl Said {
         tell: &dyn Fn(String),
     ) -> anyhow::Result<Vec<Source>> {
         let reach = self.far.reach();
-        let mut sources = Vec::new();
+        let mut gathered = Gathered::default();
         if let Some(places) = machine {
-            sources = live::find_sources(places, &reach, tell)?;
+            gathered.sources = live::find_sources(places, &reach, tell)?;
         }
-        sources.extend(self.far.sources()?);
-        for path in &self.config {
-            sources.push(read_config(path)?);
-        }
-        sources.extend(set_source(&self.set));
+        gathered.add_said(&self.far, &self.config, &self.set);
+        let mut sources = gathered.all()?;
         live::follow_config_url(&mut sources, &reach, tell)?;
         Ok(sources)
     }
 }
 
 /// The source of `--set`; `None` without any.
-pub fn set_source(set: &[Assignment]) -> Option<Source> {
+fn set_source(set: &[Assignment]) -> Option<Source> {
     let numbered = set.iter().zip(1..).map(|(assignment, word)| Assignment {
         word,
         ..assignment.clone()

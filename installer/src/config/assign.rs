@@ -178,7 +178,6 @@ fn put_item(
     }
 }
 
-/// Sets the value of a key, or adds to its list.
 /// Whether there is a value that a map would replace.
 fn says_otherwise(node: &Node) -> bool {
     match &node.value {
@@ -195,6 +194,7 @@ fn contradiction(word: &Assignment, at: &Mark) -> Result<(), Problem> {
     Err(Problem::new(Code::DuplicateKey, shown_path(&word.path), message, hint).at(at))
 }
 
+/// Sets the value of a key, or adds to its list.
 fn set(node: &mut Node, shape: &Shape, word: &Assignment, at: &Mark) -> Result<(), Problem> {
     let text = word.value.as_str();
     let is_text = matches!(shape.kind, Kind::Text);

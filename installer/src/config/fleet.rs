@@ -201,6 +201,11 @@ mod tests {
         for (first, third, expected) in [
             ("cluster: {cni: canal}", "cluster: {cni: canal}", None),
             ("", "cluster: {cni: canal, node_cidr_mask: 24}", None),
+            (
+                "sans: [Harrow.example]",
+                "server_url: https://hArrow.Example:443",
+                None,
+            ),
             ("cluster: {max_pods: 400}", "cluster: {max_pods: 500}", None),
             (
                 "cluster: {ip_pools: {global: [10.0.10.3-10.0.10.9]}}",
@@ -227,6 +232,17 @@ mod tests {
                 "install: {networks: {b: {interfaces: [{hw_addr: '52:54:00:ec:0e:0b'}]}}}",
                 Some(Code::SameAddress),
             ),
+            // What a method ignores is no address.
+            (
+                "install: {networks: {a: {interfaces: [{name: a}], method: dhcp, ip: 10.1.0.2}}}",
+                "install: {networks: {a: {interfaces: [{name: a}], ip: 10.1.0.2}}}",
+                None,
+            ),
+            (
+                "install: {management_interface: {method: dhcp, gateway: 10.0.10.3}}",
+                "",
+                None,
+            ),
         ] {
             let found = codes(&[node(0, first), node(1, ""), node(2, third)]);
             let found = found.into_iter().find(|c| *c != Code::SubnetDiffers);
@@ -243,6 +259,10 @@ mod tests {
                 Some(Code::ServerUrlElsewhere),
             ),
             ("server_url: https://10.0.0.5", None),
+            (
+                "server_url: https://[fd00::5]",
+                Some(Code::ServerUrlElsewhere),
+            ),
             ("cluster: {cni: cilium}", None),
         ] {
             let found = codes(&[node(1, ""), node(2, second), node(3, "")]);

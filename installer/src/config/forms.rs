@@ -7,64 +7,76 @@ use super::formats::{self, Wrong};
 use super::problem::Code;
 use super::yaml;
 
-/// Every form that the schema may name.
-#[cfg(test)]
-pub const NAMES: [&str; 49] = [
-    "config-url",
-    "chart-name",
-    "console",
-    "cpu",
-    "cron",
-    "device-name",
-    "disk",
-    "disk-size",
-    "domain",
-    "encoding",
-    "file-path",
-    "host",
-    "host-name",
-    "http-method",
-    "interface",
-    "ipv4",
-    "ipv4-network",
-    "ipv6",
-    "ipv6-prefix",
-    "kernel-arguments",
-    "mac",
-    "mask",
-    "memory",
-    "model-pattern",
-    "module",
-    "mtu",
-    "multipath-pattern",
-    "nameserver",
-    "node-ipv4",
-    "ntp-server",
-    "object-name",
-    "owner",
-    "password",
-    "pci-id",
-    "pem",
-    "permissions",
-    "persistent-path",
-    "pool",
-    "serial",
-    "server-url",
-    "ssh-key",
-    "taint",
-    "token",
-    "url",
-    "url-template",
-    "var-size",
-    "vlan-id",
-    "wwn",
-    "yaml",
-];
-
 /// The least size of VAR: RKE2 and its images fit into that.
-const LEAST_VAR: u64 = 20 << 30;
+pub const LEAST_VAR: u64 = 20 << 30;
 /// The least size that a rule can ask of a disk.
 const LEAST_DISK: u64 = 1 << 30;
+
+/// What is wrong with a text, as one form sees it.
+pub type Form = fn(&str) -> Result<(), Wrong>;
+
+/// Every form that the schema may name.
+pub const FORMS: [(&str, Form); 49] = [
+    ("chart-name", formats::chart_name),
+    ("config-url", config_url),
+    ("console", |text| formats::console(text).map(drop)),
+    ("cpu", |text| formats::reserved_cpu(text).map(drop)),
+    ("cron", formats::cron),
+    ("device-name", formats::device_name),
+    ("disk", |text| formats::disk_path(text).map(drop)),
+    ("disk-size", |text| {
+        formats::size(text, LEAST_DISK).map(drop)
+    }),
+    ("domain", formats::domain),
+    ("encoding", formats::encoding),
+    ("file-path", |text| formats::file_path(text).map(drop)),
+    ("host", formats::host),
+    ("host-name", formats::hostname),
+    ("http-method", |text| {
+        formats::webhook_method(text).map(drop)
+    }),
+    ("interface", |text| formats::interface_name(text).map(drop)),
+    ("ipv4", |text| formats::ipv4(text).map(drop)),
+    ("ipv4-network", |text| formats::ipv4_cidr(text).map(drop)),
+    ("ipv6", |text| formats::ipv6(text).map(drop)),
+    ("ipv6-prefix", |text| formats::ipv6_prefix(text).map(drop)),
+    ("kernel-arguments", formats::kernel_arguments),
+    ("mac", |text| formats::mac(text).map(drop)),
+    ("mask", |text| formats::subnet_mask(text).map(drop)),
+    ("memory", |text| formats::reserved_memory(text).map(drop)),
+    ("model-pattern", |text| {
+        formats::model_pattern(text).map(drop)
+    }),
+    ("module", formats::kernel_module),
+    ("mtu", |text| formats::mtu(number(text)).map(drop)),
+    ("multipath-pattern", |text| {
+        formats::multipath_pattern(text).map(drop)
+    }),
+    ("nameserver", |text| formats::nameserver(text).map(drop)),
+    ("node-ipv4", |text| formats::node_ipv4(text).map(drop)),
+    ("ntp-server", formats::ntp_server),
+    ("object-name", formats::object_name),
+    ("owner", |text| formats::owner(text).map(drop)),
+    ("password", formats::password),
+    ("pci-id", formats::pci_id),
+    ("pem", formats::certificates),
+    ("permissions", |text| formats::permissions(text).map(drop)),
+    ("persistent-path", |text| {
+        formats::persistent_path(text).map(drop)
+    }),
+    ("pool", |text| formats::pool(text).map(drop)),
+    ("serial", |text| formats::disk_serial(text).map(drop)),
+    ("server-url", |text| formats::server_url(text).map(drop)),
+    ("ssh-key", |text| formats::key_source(text).map(drop)),
+    ("taint", |text| formats::taint(text).map(drop)),
+    ("token", formats::token),
+    ("url", |text| formats::http_url(text).map(drop)),
+    ("url-template", formats::url_template),
+    ("var-size", |text| formats::size(text, LEAST_VAR).map(drop)),
+    ("vlan-id", |text| formats::vlan_id(number(text)).map(drop)),
+    ("wwn", |text| formats::disk_wwn(text).map(drop)),
+    ("yaml", values),
+];
 
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,65 +89,16 @@ pub struct Finding {
     pub hint: String,
 }
 
-/// Checks a text of a form.
+/// Checks a text of a form; the schema names no others than these.
 pub fn check(form: &str, text: &str) -> Result<(), Finding> {
-    if form == "config-url" {
-        return config_url(text);
-    }
-    let result = match form {
-        "chart-name" => formats::chart_name(text),
-        "console" => formats::console(text).map(drop),
-        "cpu" => formats::reserved_cpu(text).map(drop),
-        "cron" => formats::cron(text),
-        "device-name" => formats::device_name(text),
-        "disk" => formats::disk_path(text).map(drop),
-        "disk-size" => formats::size(text, LEAST_DISK).map(drop),
-        "domain" => formats::domain(text),
-        "encoding" => formats::encoding(text),
-        "file-path" => formats::file_path(text).map(drop),
-        "host" => formats::host(text),
-        "host-name" => formats::hostname(text),
-        "http-method" => formats::webhook_method(text).map(drop),
-        "interface" => formats::interface_name(text).map(drop),
-        "ipv4" => formats::ipv4(text).map(drop),
-        "ipv4-network" => formats::ipv4_cidr(text).map(drop),
-        "ipv6" => formats::ipv6(text).map(drop),
-        "ipv6-prefix" => formats::ipv6_prefix(text).map(drop),
-        "kernel-arguments" => formats::kernel_arguments(text),
-        "mac" => formats::mac(text).map(drop),
-        "mask" => formats::subnet_mask(text).map(drop),
-        "memory" => formats::reserved_memory(text).map(drop),
-        "model-pattern" => formats::model_pattern(text).map(drop),
-        "module" => formats::kernel_module(text),
-        "mtu" => formats::mtu(number(text)).map(drop),
-        "multipath-pattern" => formats::multipath_pattern(text).map(drop),
-        "nameserver" => formats::nameserver(text).map(drop),
-        "node-ipv4" => formats::node_ipv4(text).map(drop),
-        "ntp-server" => formats::ntp_server(text),
-        "object-name" => formats::object_name(text),
-        "owner" => formats::owner(text).map(drop),
-        "password" => formats::password(text),
-        "pci-id" => formats::pci_id(text),
-        "pem" => formats::certificates(text),
-        "permissions" => formats::permissions(text).map(drop),
-        "persistent-path" => formats::persistent_path(text).map(drop),
-        "pool" => formats::pool(text).map(drop),
-        "serial" => formats::disk_serial(text).map(drop),
-        "server-url" => formats::server_url(text).map(drop),
-        "ssh-key" => formats::key_source(text).map(drop),
-        "taint" => formats::taint(text).map(drop),
-        "token" => formats::token(text),
-        "url" => formats::http_url(text).map(drop),
-        "url-template" => formats::url_template(text),
-        "var-size" => formats::size(text, LEAST_VAR).map(drop),
-        "vlan-id" => formats::vlan_id(number(text)).map(drop),
-        "wwn" => formats::disk_wwn(text).map(drop),
-        "yaml" => values(text),
-        _ => Ok(()),
+    let known = FORMS.iter().find(|(name, _)| *name == form);
+    let Some((_, check)) = known else {
+        return Ok(());
     };
-    result.map_err(|wrong| Finding {
+    check(text).map_err(|wrong| Finding {
         code: match form {
             "mtu" | "vlan-id" => Code::OutOfRange,
+            "config-url" if is_of_other_scheme(text) => Code::UrlScheme,
             _ => Code::BadValue,
         },
         message: wrong.message,
@@ -149,25 +112,16 @@ fn number(text: &str) -> i64 {
 }
 
 /// A URL that a config can be fetched from, or a path on the medium.
-fn config_url(text: &str) -> Result<(), Finding> {
-    let Some((scheme, _)) = text.split_once("://") else {
-        return match formats::medium_path(text) {
-            Ok(_) => Ok(()),
-            Err(wrong) => Err(Finding {
-                code: Code::BadValue,
-                message: wrong.message,
-                hint: wrong.hint,
-            }),
-        };
-    };
-    formats::http_url(text).map(drop).map_err(|wrong| Finding {
-        code: match scheme.to_ascii_lowercase().as_str() {
-            "http" | "https" => Code::BadValue,
-            _ => Code::UrlScheme,
-        },
-        message: wrong.message,
-        hint: wrong.hint,
-    })
+fn config_url(text: &str) -> Result<(), Wrong> {
+    match text.contains("://") {
+        true => formats::http_url(text).map(drop),
+        false => formats::medium_path(text).map(drop),
+    }
+}
+
+fn is_of_other_scheme(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|s| !["http", "https"].contains(&s.to_ascii_lowercase().as_str()))
 }
 
 /// Values of a chart: YAML, and a map.

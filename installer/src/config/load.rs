@@ -82,24 +82,33 @@ fn read_all(sources: &[Source], in_clear: InClear) -> Checked {
 
 /// Reads one source into a tree with the schema's keys and only usable values.
 fn read(source: &Source, in_clear: InClear, problems: &mut Vec<Problem>) -> Option<Node> {
-    let (tree, news) = match &source.content {
+    let parsed = match &source.content {
         Content::Yaml(bytes) => yaml::parse(bytes, &source.name),
         Content::Words(words) => {
             let (tree, news) = assign::tree(words, &source.name);
             (Some(tree), news)
         }
     };
+    let tree = with_our_keys(parsed, problems)?;
+    let mut tree = check::check(tree, problems);
+    // The check has said what goes away.
+    let _gone = password::close(&mut tree, in_clear);
+    Some(tree)
+}
+
+/// What was parsed, with the schema's keys; `None` when it could not be parsed, or is for another
+/// version of the schema.
+pub(super) fn with_our_keys(
+    (tree, news): (Option<Node>, Vec<Problem>),
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
     problems.extend(news);
     let tree = tree?;
     if let Some(version) = other_version(&tree) {
         problems.push(version);
         return None;
     }
-    let tree = spelling::canonical(tree, schema::shape(), problems);
-    let mut tree = check::check(tree, problems);
-    // The check has said what goes away.
-    let _gone = password::close(&mut tree, in_clear);
-    Some(tree)
+    Some(spelling::canonical(tree, schema::shape(), problems))
 }
 
 /// A config for another version of the schema: its keys need not mean what ours do.

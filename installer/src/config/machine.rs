@@ -9,7 +9,7 @@ use super::problem::{Code, Problems};
 use super::resolve::{data_place, sizes};
 use crate::disk::choose::{self, Refusal, WhyNot};
 use crate::disk::layout::{least_data_disk, least_disk, show};
-use crate::facts::{DiskFacts, Facts, user};
+use crate::facts::{DiskFacts, Facts, NicFacts, user};
 
 /// What of a config this machine does not have.
 pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
@@ -140,15 +140,20 @@ fn check_vip_mac(text: Option<&str>, facts: &Facts, problems: &mut Problems) {
 
 fn check_nics(network: &str, nics: &[InterfaceAnswers], facts: &Facts, problems: &mut Problems) {
     for (i, nic) in nics.iter().enumerate() {
-        let mac = nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
-        let is_it = |n: &&crate::facts::NicFacts| match &mac {
-            Some(mac) => n.mac == *mac,
-            None => Some(&n.name) == nic.name.as_ref(),
+        let mac = nic.hw_addr.as_deref().filter(|m| !m.is_empty());
+        // What is no MAC, or names nothing, is said by others.
+        let Ok(mac) = mac.map(formats::mac).transpose() else {
+            continue;
         };
-        if facts.nics.iter().any(|n| is_it(&n)) {
+        let by_mac = mac.is_some();
+        let named = mac.or_else(|| nic.name.clone());
+        let Some(name) = named.filter(|name| !name.is_empty()) else {
+            continue;
+        };
+        let names = |n: &NicFacts| name == *(if by_mac { &n.mac } else { &n.name });
+        if facts.nics.iter().any(names) {
             continue;
         }
-        let name = mac.or(nic.name.clone()).unwrap_or_default();
         let nics: Vec<String> = facts
             .nics
             .iter()

@@ -11,6 +11,7 @@ use super::answers::{
     WriteFile,
 };
 use super::formats::{self, KeySource, Wrong};
+use super::forms::LEAST_VAR;
 use super::problem::{Code, Problems, Severity};
 use super::relations;
 use super::resolved::{
@@ -28,11 +29,16 @@ pub const VAR: u64 = 150 * GIB;
 
 /// The sizes that are asked for; 0 for one that can't be read.
 pub fn sizes(answers: &Answers) -> Sizes {
-    let var = match &answers.install.persistent_partition_size {
-        Some(text) => formats::size(text, 0).unwrap_or(0),
-        None => VAR,
-    };
+    let var = var(answers, 0).unwrap_or(0);
     Sizes { var }
+}
+
+/// The size of VAR, when it is not less than this.
+fn var(answers: &Answers, least: u64) -> Result<u64, Wrong> {
+    match &answers.install.persistent_partition_size {
+        Some(text) => formats::size(text, least),
+        None => Ok(VAR),
+    }
 }
 
 /// Checks the rules between keys and fills in the defaults.
@@ -87,13 +93,8 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
     let mut values = Values(Problems::default());
     let os = build_os(answers, &mut values);
     let management = build_management(answers, &mut values);
-    let var = match &answers.install.persistent_partition_size {
-        None => Some(VAR),
-        Some(text) => values.check(
-            "install.persistent_partition_size",
-            formats::size(text, 20 * GIB),
-        ),
-    };
+    let var = var(answers, LEAST_VAR);
+    let var = values.check("install.persistent_partition_size", var);
     let install = &answers.install;
     let config = Config {
         mode: build_mode(answers),

@@ -130,7 +130,7 @@ pub fn letters_of(key: &str) -> String {
         .collect()
 }
 
-/// `content: !!binary ...` is base64, which `encoding` says for all others.
+/// `content: !!binary ...` is base64, which `encoding` says for all others; what is packed stays so.
 fn binary_content(entries: &mut Vec<Entry>) {
     let binary = entries.iter().find(|e| {
         e.key == "content" && matches!(&e.node.value, Value::Scalar(s) if s.style == Style::Binary)
@@ -138,12 +138,17 @@ fn binary_content(entries: &mut Vec<Entry>) {
     let Some(content) = binary else {
         return;
     };
-    if !entries.iter().any(|e| e.key == "encoding") {
+    let (key_at, at) = (content.key_at.clone(), content.node.at.clone());
+    let Some(said) = entries.iter_mut().find(|e| e.key == "encoding") else {
         entries.push(Entry {
             key: "encoding".into(),
-            key_at: content.key_at.clone(),
-            node: Node::plain("b64", content.node.at.clone()),
+            key_at,
+            node: Node::plain("b64", at),
         });
+        return;
+    };
+    if let Some("gz" | "gzip") = said.node.text() {
+        said.node = Node::plain("gz+b64", said.node.at.clone());
     }
 }
 
@@ -208,7 +213,9 @@ fn put(node: &mut Node, path: &str, entry: Entry, problems: &mut Vec<Problem>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{schema, yaml};
+    use super::super::load::check_sources;
+    use super::super::source::{Source, SourceKind};
+    use super::super::{formats, schema, yaml};
     use super::*;
 
     fn read(text: &str) -> (Node, Vec<Problem>) {
@@ -265,6 +272,27 @@ mod tests {
         assert!(at(&tree, "install.networks.other").is_some());
         let (tree, _) = read("os: {writeFilespersistentStatePaths: [/var/lib/x]}");
         assert!(at(&tree, "os.persistent_state_paths").is_some());
+    }
+
+    #[test]
+    fn binary_content_is_decoded_and_unpacked() {
+        const GZIP: &str = "H4sIAAAAAAACA8tIzcnJ5wIAIDA6NgYAAAA=";
+        for (encoding, content) in [
+            ("", "aGVsbG8K"),
+            ("encoding: gz, ", GZIP),
+            ("encoding: gzip, ", GZIP),
+            ("encoding: gz+b64, ", GZIP),
+        ] {
+            let text = format!(
+                "os: {{write_files: [{{path: /x, {encoding}content: !!binary {content}}}]}}"
+            );
+            let source = Source::yaml(SourceKind::File, "c", text);
+            let checked = check_sources(&[source]);
+            let files = &checked.answers.os.write_files;
+            let file = files.first().unwrap();
+            let decoded = formats::decode(&file.encoding, file.content.expose());
+            assert_eq!(decoded.unwrap(), b"hello\n", "{encoding}");
+        }
     }
 
     #[test]

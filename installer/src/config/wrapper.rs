@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::packed::{self, Unpacked};
 use super::problem::Code;
-use super::tree::Node;
+use super::tree::{Node, Value};
 use super::yaml::LIMIT;
 
 /// Why bytes are not a config.
@@ -155,16 +155,16 @@ fn line_of(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// Takes a lone `harvester:` or `harrow:` from around a config.
-pub fn unwrap(node: Node) -> Node {
-    match node.entries() {
-        [only] if matches!(only.key.as_str(), "harvester" | "harrow") => {
-            if only.node.entries().is_empty() {
-                return node;
-            }
-            only.node.clone()
-        }
-        _ => node,
+pub fn unwrap(mut node: Node) -> Node {
+    if let Value::Map(entries) = &mut node.value
+        && let [only] = entries.as_slice()
+        && matches!(only.key.as_str(), "harvester" | "harrow")
+        && !only.node.entries().is_empty()
+        && let Some(only) = entries.pop()
+    {
+        return only.node;
     }
+    node
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::formats;
-use super::load::Checked;
+use super::load::{self, Checked};
 use super::password::{self, InClear};
 use super::problem::{Code, Problem, Problems};
 use super::schema;
@@ -20,11 +20,10 @@ use super::yaml;
 /// said.
 pub fn convert(bytes: &[u8], name: &str, salt: Salt) -> Result<(String, Problems), Problems> {
     let source: Arc<str> = name.into();
-    let (tree, mut problems) = yaml::parse(bytes, &source);
-    let Some(tree) = tree else {
+    let mut problems = Vec::new();
+    let Some(mut tree) = load::with_our_keys(yaml::parse(bytes, &source), &mut problems) else {
         return Err(Problems(problems));
     };
-    let mut tree = spelling::canonical(tree, schema::shape(), &mut problems);
     if let Some(at) = password::close(&mut tree, InClear::Hash(salt)) {
         let message = "can't be used as a password";
         let hint = "`harrow config check` says why";
@@ -82,13 +81,13 @@ pub fn scalar_text(scalar: &Scalar) -> String {
     match scalar.style {
         // Bare text was read bare, so it is read so again unless it went over lines.
         Style::Plain if !text.contains('\n') => text.clone(),
-        Style::Binary => format!("!!binary {}", quoted(text)),
-        _ => quoted(text),
+        Style::Binary => format!("!!binary {}", in_quotes(text)),
+        _ => in_quotes(text),
     }
 }
 
 /// In double quotes, as JSON has it, which is YAML too.
-fn quoted(text: &str) -> String {
+fn in_quotes(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -102,7 +101,7 @@ fn key_text(key: &str) -> String {
     if starts_well && key.chars().all(bare) && !word {
         key.to_owned()
     } else {
-        quoted(key)
+        in_quotes(key)
     }
 }
 
@@ -201,6 +200,21 @@ mod tests {
         );
         let (again, _) = convert(new.as_bytes(), "new", [9; 12]).unwrap();
         assert_eq!(again, new);
+    }
+
+    #[test]
+    fn a_config_of_another_version_is_not_converted() {
+        for text in [
+            "scheme_version: 2\nos: {password: hunter2}\n",
+            "SchemeVersion: 0\n",
+        ] {
+            let problems = convert(text.as_bytes(), "old", [7; 12]).unwrap_err();
+            let codes: Vec<Code> = problems.0.iter().map(|p| p.code).collect();
+            assert_eq!(codes, [Code::SchemeVersion]);
+        }
+        // With its password in clear it goes nowhere.
+        let text = "scheme_version: 2\nos: {password: hunter2}\n";
+        assert!(hide_password(text.into(), "c", [7; 12]).is_err());
     }
 
     #[test]

@@ -110,8 +110,8 @@ pub struct InstallAnswers {
     /// Requests made when an install starts, succeeds or fails.
     #[schemars(extend("x-not-yet" = true))]
     pub webhooks: Vec<Webhook>,
-    /// URL of a config that is merged under this one: http or https, or a path on the medium,
-    /// from `/` on.
+    /// URL of a config that is merged under this one, or over it when a seed disk, metadata or the
+    /// image's defaults name it: http or https, or a path on the medium, from `/` on.
     #[schemars(extend("x-form" = "config-url"), example = &"https://10.0.0.9/node-1.yaml")]
     pub config_url: Option<UrlText>,
     /// HTTP headers sent with the request for `config_url`.

@@ -28,7 +28,9 @@ pub use addons::Addons;
 pub use cluster::ClusterAnswers;
 pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
-pub use network::{InterfaceAnswers, Ipv6Answers, Ipv6Mode, ManagementAnswers, Method};
+pub use network::{
+    InterfaceAnswers, Ipv6Answers, Ipv6Mode, LinkAnswers, ManagementAnswers, Method,
+};
 pub use os::{ExternalStorage, OsAnswers, StorageDevice, WriteFile};
 pub use scalar::Scalar;
 pub use url::UrlText;

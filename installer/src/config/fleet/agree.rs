@@ -68,11 +68,12 @@ impl<'a> Fleet<'a> {
 
     /// Nodes that join a cluster which none of the configs creates join the same one.
     pub(super) fn joiners_agree_with(&mut self, first: &Checked) {
-        let url = |n: &'a Checked| n.answers.server_url.as_deref().unwrap_or_default();
-        let theirs = host_of(first.answers.server_url.as_deref().unwrap_or_default());
+        let theirs = host_of_server(&first.answers);
         for node in self.others(first) {
-            let ours = host_of(url(node));
-            if !ours.is_empty() && !theirs.is_empty() && !ours.eq_ignore_ascii_case(theirs) {
+            let ours = host_of_server(&node.answers);
+            if let (Some(ours), Some(theirs)) = (ours, &theirs)
+                && ours != *theirs
+            {
                 let message = format!("{ours} here, but {theirs} in {}", first.main);
                 let hint = "fine if both are addresses of one cluster";
                 self.add(node, Code::ServerUrlElsewhere, "server_url", message, hint);
@@ -101,11 +102,11 @@ impl<'a> Fleet<'a> {
         names.extend(answers.install.vip.clone());
         names.extend(answers.os.hostname.clone());
         names.extend(management_network(answers).map(|(ip, _)| ip.to_string()));
+        let names: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
         let has_vip = answers.install.vip.is_some();
         for node in self.others(creator) {
-            let url = node.answers.server_url.as_deref().unwrap_or_default();
-            let host = host_of(url);
-            if !host.is_empty() && !names.contains(host) {
+            let host = host_of_server(&node.answers);
+            if let Some(host) = host.filter(|host| !names.contains(host)) {
                 let message = format!("{host} is no address of {}", creator.main);
                 let hint = if has_vip {
                     "its install.vip, or a DNS name that is in its sans"
@@ -217,12 +218,8 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// The host of a URL.
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    }
+/// The host of `server_url` in lower case: names have no case.
+fn host_of_server(answers: &Answers) -> Option<String> {
+    let url = formats::server_url(answers.server_url.as_deref()?).ok()?;
+    Some(url.host.to_lowercase())
 }

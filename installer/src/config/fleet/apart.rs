@@ -11,7 +11,7 @@ use crate::config::answers::Answers;
 use crate::config::formats;
 use crate::config::load::Checked;
 use crate::config::problem::Code;
-use crate::config::relations::{macs, management_network};
+use crate::config::relations::{gateway, macs, management_network};
 
 const VIP: &str = "install.vip";
 const VIP_MAC: &str = "install.vip_hw_addr";
@@ -58,15 +58,15 @@ impl Fleet<'_> {
     pub(super) fn gateways_are_no_nodes(&mut self) {
         let mut gateways: HashMap<Ipv4Addr, &Checked> = HashMap::new();
         for node in &self.members {
-            if let Some(gateway) = gateway_of(&node.answers) {
-                gateways.entry(gateway).or_insert(node);
+            if let Some(ip) = gateway(&node.answers) {
+                gateways.entry(ip).or_insert(node);
             }
         }
         for node in self.members.clone() {
             for (field, ip, _) in machine_networks(&node.answers) {
                 // Its own gateway is checked with the node.
                 let other = gateways.get(&ip);
-                if let Some(other) = other.filter(|_| gateway_of(&node.answers) != Some(ip)) {
+                if let Some(other) = other.filter(|_| gateway(&node.answers) != Some(ip)) {
                     let message = format!("{ip} is the gateway of {}", other.main);
                     self.add(node, Code::SameAddress, &field, message, "a free address");
                 }
@@ -109,28 +109,14 @@ impl Fleet<'_> {
 /// Addresses that only one node may have, each with its key.
 fn addresses_of(answers: &Answers) -> Vec<(String, String)> {
     let install = &answers.install;
-    let mut found = Vec::new();
-    let mut ip = |field: String, text: Option<&String>| {
-        if let Some(ip) = text.and_then(|t| t.trim().parse::<IpAddr>().ok()) {
-            found.push((field, ip.to_string()));
-        }
-    };
-    if management_network(answers).is_some() {
-        let field = "install.management_interface.ip";
-        ip(field.to_owned(), install.management_interface.ip.as_ref());
-    }
-    ip(VIP.to_owned(), install.vip.as_ref());
-    for (name, link) in &install.networks {
-        ip(format!("install.networks.{name}.ip"), link.ip.as_ref());
-    }
+    let fixed = machine_networks(answers).into_iter();
+    let mut found: Vec<_> = fixed.map(|(key, ip, _)| (key, ip.to_string())).collect();
+    let vip = install.vip.as_deref();
+    let vip = vip.and_then(|t| t.trim().parse::<IpAddr>().ok());
+    found.extend(vip.map(|ip| (VIP.to_owned(), ip.to_string())));
     found.extend(macs(answers));
     let mac = install.vip_hw_addr.as_deref();
     let mac = mac.and_then(|m| formats::mac(m).ok());
     found.extend(mac.map(|mac| (VIP_MAC.to_owned(), mac)));
     found
-}
-
-fn gateway_of(answers: &Answers) -> Option<Ipv4Addr> {
-    let gateway = answers.install.management_interface.gateway.as_deref()?;
-    gateway.trim().parse().ok()
 }

@@ -4,6 +4,7 @@
 //! those of the Linux kernel (`drivers/net/bonding/bond_options.c`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use super::bond::BondMode::{self, ActiveBackup, Alb, Broadcast, Lacp, RoundRobin, Tlb, Xor};
 use super::{Wrong, interface_name, mac, quoted, wrong};
@@ -146,29 +147,22 @@ pub fn bond_value(values: &Value, text: &str) -> Result<(), Wrong> {
                 format!("one of {}", names.join(", ")),
             )
         }
-        Addresses => {
-            let good = |a: &str| a.trim().parse::<Ipv4Addr>().is_ok();
-            if text.split(',').all(good) && text.split(',').count() <= 16 {
-                return Ok(());
-            }
-            wrong(
-                format!("{} is not a list of IPv4 addresses", quoted(text)),
-                "1 to 16 addresses separated by commas",
-            )
-        }
-        Addresses6 => {
-            let good = |a: &str| a.trim().parse::<Ipv6Addr>().is_ok();
-            if text.split(',').all(good) && text.split(',').count() <= 16 {
-                return Ok(());
-            }
-            wrong(
-                format!("{} is not a list of IPv6 addresses", quoted(text)),
-                "1 to 16 addresses separated by commas",
-            )
-        }
+        Addresses => addresses::<Ipv4Addr>(text, "IPv4"),
+        Addresses6 => addresses::<Ipv6Addr>(text, "IPv6"),
         Interface => interface_name(text).map(drop),
         Mac => mac(text).map(drop),
     }
+}
+
+fn addresses<T: FromStr>(text: &str, family: &str) -> Result<(), Wrong> {
+    let good = |a: &str| a.trim().parse::<T>().is_ok();
+    if text.split(',').all(good) && text.split(',').count() <= 16 {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not a list of {family} addresses", quoted(text)),
+        "1 to 16 addresses separated by commas",
+    )
 }
 
 #[cfg(test)]

@@ -62,36 +62,44 @@ pub fn persistent_path(text: &str) -> Result<String, Wrong> {
     Ok(path)
 }
 
-/// The bytes of a file of `os.write_files`: plain, `b64`, `gz` or `gz+b64`, with cloud-init's
-/// other names for them. Unpacked sizes are limited as by [`gunzip`].
-pub fn decode(encoding: &str, content: &str) -> Result<Vec<u8>, Wrong> {
-    match encoding {
-        "" | "text/plain" => Ok(content.as_bytes().to_vec()),
-        "b64" | "base64" => from_base64(content),
-        "gz" | "gzip" => gunzip(&one_byte_each(content)?),
-        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => gunzip(&from_base64(content)?)
-            .map_err(|fault| Wrong {
-                hint: "the output of `gzip -c FILE | base64`".into(),
-                ..fault
-            }),
-        other => unknown_encoding(other),
+/// How the content of a file is packed.
+enum Packing {
+    Plain,
+    Base64,
+    Gzip,
+    GzipBase64,
+}
+
+/// `b64`, `gz`, `gz+b64` or nothing, with cloud-init's other names for them.
+fn packing(text: &str) -> Result<Packing, Wrong> {
+    match text {
+        "" | "text/plain" => Ok(Packing::Plain),
+        "b64" | "base64" => Ok(Packing::Base64),
+        "gz" | "gzip" => Ok(Packing::Gzip),
+        "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => Ok(Packing::GzipBase64),
+        other => wrong(
+            format!("encoding {} is not known", quoted(other)),
+            "nothing, b64, gz or gz+b64",
+        ),
     }
 }
 
-fn unknown_encoding<T>(text: &str) -> Result<T, Wrong> {
-    wrong(
-        format!("encoding {} is not known", quoted(text)),
-        "nothing, b64, gz or gz+b64",
-    )
+/// The bytes of a file of `os.write_files`. Unpacked sizes are limited as by [`gunzip`].
+pub fn decode(encoding: &str, content: &str) -> Result<Vec<u8>, Wrong> {
+    match packing(encoding)? {
+        Packing::Plain => Ok(content.as_bytes().to_vec()),
+        Packing::Base64 => from_base64(content),
+        Packing::Gzip => gunzip(&one_byte_each(content)?),
+        Packing::GzipBase64 => gunzip(&from_base64(content)?).map_err(|fault| Wrong {
+            hint: "the output of `gzip -c FILE | base64`".into(),
+            ..fault
+        }),
+    }
 }
 
 /// The name of an encoding that [`decode`] knows.
 pub fn encoding(text: &str) -> Result<(), Wrong> {
-    match text {
-        "" | "text/plain" | "b64" | "base64" | "gz" | "gzip" | "gz+b64" | "gz+base64"
-        | "gzip+b64" | "gzip+base64" => Ok(()),
-        other => unknown_encoding(other),
-    }
+    packing(text).map(drop)
 }
 
 fn from_base64(content: &str) -> Result<Vec<u8>, Wrong> {

@@ -43,7 +43,8 @@ pub fn hash_is_strong(answers: &Answers, problems: &mut Problems) {
 /// Of two files with one path, one would be lost.
 pub fn files_are_distinct(answers: &Answers, problems: &mut Problems) {
     let mut seen = HashMap::new();
-    for (i, file) in answers.os.write_files.iter().enumerate() {
+    let files = answers.os.write_files.iter().enumerate();
+    for (i, file) in files.filter(|(_, file)| !file.path.is_empty()) {
         if let Some(first) = seen.insert(file.path.as_str(), i) {
             problems.add(
                 Code::DuplicateValue,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::answers::{Answers, InstallMode, Ipv6Answers, Ipv6Mode, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
-use super::{ipv4, management_network};
+use super::{gateway, management_network};
 
 const FIELD: &str = "install.management_interface";
 
@@ -48,23 +48,15 @@ pub fn method_uses_its_keys(answers: &Answers, problems: &mut Problems) {
         return;
     }
     let method = match given.method {
-        Some(Method::None) => "none",
-        _ => "dhcp",
+        Some(Method::None) => "with method none",
+        _ => "with method dhcp",
     };
-    for (key, value) in [
+    let keys = [
         ("ip", &given.ip),
         ("subnet_mask", &given.subnet_mask),
         ("gateway", &given.gateway),
-    ] {
-        if value.is_some() {
-            problems.add(
-                Code::MethodIgnored,
-                format!("{FIELD}.{key}"),
-                format!("does nothing with method {method}"),
-                "leave it out, or set method: static",
-            );
-        }
-    }
+    ];
+    are_without_effect(FIELD, method, &keys, problems);
 }
 
 /// The gateway must be another host of the node's network.
@@ -80,7 +72,7 @@ pub fn gateway_is_reachable(answers: &Answers, problems: &mut Problems) {
             "an address between the first and the last",
         );
     }
-    let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) else {
+    let Some(gateway) = gateway(answers) else {
         return;
     };
     if let Some(what) = special(gateway, &subnet) {

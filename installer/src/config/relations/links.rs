@@ -6,7 +6,7 @@ use super::super::answers::{Answers, InterfaceAnswers, Method};
 use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::address::{are_without_effect, ipv6_is_whole, special};
-use super::{around, ipv4, link_networks, management_network};
+use super::{gateway, link_network, link_networks, management_network};
 
 /// A NIC belongs to one network, unless VLANs keep them apart.
 pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
@@ -75,7 +75,7 @@ pub fn macs(answers: &Answers) -> Vec<(String, String)> {
 /// An address belongs to one network of the node, and none is the router's.
 pub fn addresses_are_used_once(answers: &Answers, problems: &mut Problems) {
     let mut seen: HashMap<_, String> = HashMap::new();
-    if let Some(gateway) = ipv4(answers.install.management_interface.gateway.as_ref()) {
+    if let Some(gateway) = gateway(answers) {
         seen.insert(gateway, "the gateway".into());
     }
     if let Some((ip, _)) = management_network(answers) {
@@ -123,11 +123,7 @@ pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
             are_without_effect(&field, method, &keys, problems);
             continue;
         }
-        let ip = ipv4(link.ip.as_ref());
-        let mask = link.subnet_mask.as_deref();
-        let mask = mask.and_then(|m| formats::subnet_mask(m).ok());
-        let subnet = ip.zip(mask).and_then(|(ip, m)| around(ip.into(), m));
-        if let Some((ip, subnet)) = ip.zip(subnet)
+        if let Some((ip, Some(subnet))) = link_network(link)
             && let Some(what) = special(ip, &subnet)
         {
             problems.add(

@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::answers::{Answers, InstallMode, Method};
+use super::answers::{Answers, InstallMode, LinkAnswers, Method};
 use super::formats;
 use super::problem::Problems;
 
@@ -102,6 +102,12 @@ pub fn management_network(answers: &Answers) -> Option<(Ipv4Addr, IpNet)> {
     Some((ip, around(ip.into(), prefix)?))
 }
 
+/// The gateway of the management network; where that has no fixed address, one does nothing.
+pub fn gateway(answers: &Answers) -> Option<Ipv4Addr> {
+    management_network(answers)?;
+    ipv4(answers.install.management_interface.gateway.as_ref())
+}
+
 /// A network that is given, or its default.
 pub fn cidr_or(text: Option<&String>, default: &str) -> Option<IpNet> {
     formats::cidr(text.map_or(default, String::as_str)).ok()
@@ -132,15 +138,22 @@ pub fn cluster_networks(answers: &Answers) -> [(&'static str, Option<IpNet>); 2]
 /// The further networks of the node whose address is fixed, by name.
 pub fn link_networks(answers: &Answers) -> Vec<(&str, Ipv4Addr, Option<IpNet>)> {
     let links = answers.install.networks.iter();
-    let fixed = links.filter(|(_, link)| matches!(link.method, None | Some(Method::Static)));
-    let each = fixed.filter_map(|(name, link)| {
-        let ip = ipv4(link.ip.as_ref())?;
-        let mask = link.subnet_mask.as_deref();
-        let mask = mask.and_then(|m| formats::subnet_mask(m).ok());
-        let subnet = mask.and_then(|m| around(ip.into(), m));
+    let fixed = links.filter_map(|(name, link)| {
+        let (ip, subnet) = link_network(link)?;
         Some((name.as_str(), ip, subnet))
     });
-    each.collect()
+    fixed.collect()
+}
+
+/// The address of a further network, when it is fixed, and the network around it.
+fn link_network(link: &LinkAnswers) -> Option<(Ipv4Addr, Option<IpNet>)> {
+    if link.method != Some(Method::Static) {
+        return None;
+    }
+    let ip = ipv4(link.ip.as_ref())?;
+    let mask = link.subnet_mask.as_deref();
+    let mask = mask.and_then(|m| formats::subnet_mask(m).ok());
+    Some((ip, mask.and_then(|m| around(ip.into(), m))))
 }
 
 /// The network that an address is in.

@@ -7,7 +7,7 @@ use super::super::formats;
 use super::super::problem::{Code, Problems};
 use super::address::special;
 use super::links::macs;
-use super::{ipv4, link_networks, management_network};
+use super::{gateway, ipv4, link_networks, management_network};
 
 /// What each way to find the virtual IP needs.
 pub fn vip_is_complete(answers: &Answers, problems: &mut Problems) {
@@ -51,7 +51,6 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
     let Some(vip) = ipv4(answers.install.vip.as_ref()) else {
         return;
     };
-    let management = &answers.install.management_interface;
     let own = management_network(answers);
     let dns = answers.os.dns_nameservers.iter();
     let mut others: Vec<(&str, IpAddr)> = dns
@@ -64,7 +63,7 @@ pub fn vip_is_free_and_near(answers: &Answers, problems: &mut Problems) {
             .iter()
             .map(|(_, ip, _)| ("the node's own", (*ip).into())),
     );
-    others.extend(ipv4(management.gateway.as_ref()).map(|g| ("the gateway's", g.into())));
+    others.extend(gateway(answers).map(|g| ("the gateway's", g.into())));
     if let Some((whose, _)) = others.iter().find(|(_, a)| *a == IpAddr::V4(vip)) {
         problems.add(
             Code::VipIsNode,

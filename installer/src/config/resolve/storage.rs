@@ -49,15 +49,9 @@ fn kinds(
             pattern("vendor", &device.vendor),
             pattern("product", &device.product),
         );
-        match pair {
-            (None, None) => {
-                let nothing = device.vendor.is_empty() && device.product.is_empty();
-                let wrong = nothing.then(|| {
-                    formats::wrong::<()>("neither vendor nor product", "at least one of them")
-                });
-                wrong.and_then(|w| values.check(&format!("{FIELD}.{key}[{i}]"), w));
-            }
-            pair => kinds.devices.push(pair),
+        // That neither is given is said by the rules between keys.
+        if pair != (None, None) {
+            kinds.devices.push(pair);
         }
     }
     for (i, wwid) in wwids.iter().enumerate() {

@@ -26,7 +26,7 @@ struct Open {
     anchor: usize,
     /// The key whose value comes next.
     key: Option<(String, Mark)>,
-    /// Where each key is, when there are many.
+    /// Where each key is.
     seen: HashMap<String, Mark>,
     /// The map of `<<`.
     merged: Vec<Entry>,
