@@ -317,15 +317,16 @@ fn nothing_is_lost_without_the_configs_word() {
         };
         taken += 1;
         let story = || format!("machine {round}, {word:?}, {}: {disks:#?}", disk.name);
-        let said = word.allowed || word.wipe_all || named(&disk);
+        let is_install =
+            |disk: &DiskFacts| disk.holds.iter().any(|c| c.what == Holding::Harrow);
+        let said = word.allowed || named(&disk) || (word.wipe_all && is_install(&disk));
         assert!(disk.holds.is_empty() || said, "{}", story());
         let free = |disk: &DiskFacts| !disk.medium && !disk.read_only && disk.users.is_empty();
         assert!(free(&disk) && disk.size > 0, "{}", story());
         for target in &claim.wipe {
             wiped += 1;
             let other = target.facts().unwrap();
-            let is_install = other.holds.iter().any(|c| c.what == Holding::Harrow);
-            let said = named(other) || (word.wipe_all && is_install);
+            let said = named(other) || (word.wipe_all && is_install(other));
             assert!(
                 said && free(other) && other.name != disk.name,
                 "{}",

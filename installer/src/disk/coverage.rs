@@ -50,7 +50,9 @@ pub fn holds_data(disk: &DiskFacts) -> bool {
 
 /// Whether the config's word covers the loss of what a disk holds, which the install needs.
 pub fn covers(word: &Overwrite, disk: &DiskFacts) -> bool {
-    word.allowed || word.wipe_all || word.wipe.iter().any(|name| is_called(disk, name))
+    word.allowed
+        || (word.wipe_all && holds_an_install(disk))
+        || word.wipe.iter().any(|name| is_called(disk, name))
 }
 
 /// Whether `name` is one of the disk's, or of its paths'.
@@ -235,10 +237,16 @@ mod tests {
                 ..Overwrite::default()
             };
             let by_link = list(&["/dev/disk/by-id/wwn-sda"]);
-            for word in [&allowed, &all(), &list(&["/dev/sda"]), &by_link] {
+            for word in [&allowed, &list(&["/dev/sda"]), &by_link] {
                 check(word, &sda).unwrap();
             }
             check(&list(&["/dev/sdb"]), &sda).unwrap_err();
+            // Of all disks, only those with an install are meant.
+            let is_meant = holds.contains(&unfinished());
+            assert_eq!(check(&all(), &sda).is_ok(), is_meant, "{sda:?}");
+            let mut old = sda.clone();
+            old.holds.extend(disk("sda", &[(None, Holding::Harvester)]).holds);
+            check(&all(), &old).unwrap();
         }
         let sda = disk("sda", &[gpt(), partition(1), partition(2), lvm]);
         assert_eq!(
