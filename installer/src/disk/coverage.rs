@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::config::Overwrite;
-use crate::facts::{Content, DiskFacts, Holding, Use, content};
+use crate::facts::{Content, DiskFacts, Holding, Use, User, content};
 use crate::failure::{Failure, Kind};
 
 /// What is lost, by name and size.
@@ -96,7 +96,7 @@ pub struct Further {
 /// reason to end an install; the medium, and what is mounted, never is.
 pub fn further(word: &Overwrite, machine: &[DiskFacts], needed: &[&DiskFacts]) -> Further {
     let mut further = Further::default();
-    let is_needed = |disk: &DiskFacts| needed.iter().any(|n| n.name == disk.name);
+    let is_needed = |disk: &DiskFacts| needed.iter().any(|n| is_under(disk, n));
     let mut add = |disk: &DiskFacts, key: &str| {
         if is_needed(disk) || further.wipe.iter().any(|d| d.name == disk.name) {
             return;
@@ -129,6 +129,14 @@ pub fn further(word: &Overwrite, machine: &[DiskFacts], needed: &[&DiskFacts]) -
     further
 }
 
+/// Whether a disk is `whole`, a path to it, or what that RAID lies on.
+fn is_under(disk: &DiskFacts, whole: &DiskFacts) -> bool {
+    let is_member = |user: &User| matches!(&user.how, Use::Md { name, .. } if *name == whole.name);
+    disk.name == whole.name
+        || whole.paths.contains(&disk.name)
+        || disk.users.iter().any(is_member)
+}
+
 fn holds_an_install(disk: &DiskFacts) -> bool {
     let is_install = |content: &Content| {
         matches!(
@@ -158,7 +166,7 @@ fn why_not(disk: &DiskFacts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Partition, User};
+    use crate::facts::Partition;
 
     const GIB: u64 = 1 << 30;
 
@@ -310,5 +318,38 @@ mod tests {
         );
         let found = further(&Overwrite::default(), &machine, &[&machine[0]]);
         assert_eq!(found, Further::default());
+    }
+
+    #[test]
+    fn what_the_install_disk_is_made_of_is_not_wiped_from_under_it() {
+        let member = |name: &str, how: Use| DiskFacts {
+            users: vec![User {
+                device: format!("{name}1"),
+                how,
+            }],
+            ..disk(name, &[(None, Holding::Harrow)])
+        };
+        let md = |name: &str| Use::Md {
+            name: name.into(),
+            level: "raid1".into(),
+        };
+        let mpath = Use::Multipath {
+            name: "mpatha".into(),
+        };
+        let machine = [
+            member("sda", md("md0")),
+            member("sdb", mpath),
+            member("sdc", md("md1")),
+        ];
+        let raid = disk("md0", &[]);
+        let map = DiskFacts {
+            paths: vec!["sdb".into()],
+            ..disk("dm-0", &[])
+        };
+        for word in [all(), list(&["/dev/sda", "/dev/sdb", "/dev/sdc"])] {
+            let found = further(&word, &machine, &[&raid, &map]);
+            assert_eq!(found.wipe, machine[2..], "{word:?}");
+            assert_eq!(found.warnings, [""; 0]);
+        }
     }
 }
