@@ -101,6 +101,7 @@ fn read(disk: &mut DiskFacts, around: &Around) {
             .extend(partitions_told(&told.unwrap_or_default()));
     }
     disk.unreadable = reader.dead;
+    disk.medium |= around.is_medium_among(&disk.holds);
 }
 
 /// Partitions that only the table tells of.
