@@ -317,8 +317,7 @@ fn nothing_is_lost_without_the_configs_word() {
         };
         taken += 1;
         let story = || format!("machine {round}, {word:?}, {}: {disks:#?}", disk.name);
-        let is_install =
-            |disk: &DiskFacts| disk.holds.iter().any(|c| c.what == Holding::Harrow);
+        let is_install = |disk: &DiskFacts| disk.holds.iter().any(|c| c.what == Holding::Harrow);
         let said = word.allowed || named(&disk) || (word.wipe_all && is_install(&disk));
         assert!(disk.holds.is_empty() || said, "{}", story());
         let free = |disk: &DiskFacts| !disk.medium && !disk.read_only && disk.users.is_empty();

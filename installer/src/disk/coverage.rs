@@ -132,9 +132,7 @@ pub fn further(word: &Overwrite, machine: &[DiskFacts], needed: &[&DiskFacts]) -
 /// Whether a disk is `whole`, a path to it, or what that RAID lies on.
 fn is_under(disk: &DiskFacts, whole: &DiskFacts) -> bool {
     let is_member = |user: &User| matches!(&user.how, Use::Md { name, .. } if *name == whole.name);
-    disk.name == whole.name
-        || whole.paths.contains(&disk.name)
-        || disk.users.iter().any(is_member)
+    disk.name == whole.name || whole.paths.contains(&disk.name) || disk.users.iter().any(is_member)
 }
 
 fn holds_an_install(disk: &DiskFacts) -> bool {
@@ -253,7 +251,8 @@ mod tests {
             let is_meant = holds.contains(&unfinished());
             assert_eq!(check(&all(), &sda).is_ok(), is_meant, "{sda:?}");
             let mut old = sda.clone();
-            old.holds.extend(disk("sda", &[(None, Holding::Harvester)]).holds);
+            old.holds
+                .extend(disk("sda", &[(None, Holding::Harvester)]).holds);
             check(&all(), &old).unwrap();
         }
         let sda = disk("sda", &[gpt(), partition(1), partition(2), lvm]);

@@ -119,7 +119,11 @@ fn top_first(users: &[User], actions: &[Option<Action>]) -> Vec<Action> {
             left.push(top);
         }
         let under = below.get(at).copied().flatten().and_then(action);
-        waits.extend(under.filter(|under| *under != top).map(|under| (under, top)));
+        waits.extend(
+            under
+                .filter(|under| *under != top)
+                .map(|under| (under, top)),
+        );
     }
     let mut sorted = Vec::new();
     while !left.is_empty() {

@@ -38,11 +38,7 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
     warnings.append(&mut refused);
     let others = kept(machine, needed.iter().copied().chain(&wiped));
     for disk in needed {
-        let mut free = disk.clone();
-        if coverage::covers(word, disk) {
-            release::actions(disk, &others)?;
-            free.users.clear();
-        }
+        let free = as_free(word, disk, &others)?;
         let path = disk.path.display().to_string();
         choose::candidate_by_name(&free, 0).map_err(|why| why.failure(&path))?;
         coverage::check(word, disk)?;
@@ -51,6 +47,21 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
         wipe: wiped.into_iter().map(Target::Disk).collect(),
         warnings,
     })
+}
+
+/// A disk as it is once its leftovers are taken down, where the config's word covers that; `others` are
+/// disks that may not lose anything.
+pub fn as_free(
+    word: &Overwrite,
+    disk: &DiskFacts,
+    others: &[&DiskFacts],
+) -> anyhow::Result<DiskFacts> {
+    let mut free = disk.clone();
+    if coverage::covers(word, disk) {
+        release::actions(disk, others)?;
+        free.users.clear();
+    }
+    Ok(free)
 }
 
 /// The disks that are neither needed nor wiped.
@@ -134,6 +145,16 @@ mod tests {
             kind_of(claim_sda(&[read_only], true, &[])),
             Kind::DeviceFailed
         );
+    }
+
+    #[test]
+    fn a_disk_is_free_only_with_the_word_and_without_other_owners() {
+        let (sda, sdb) = (disk("sda", Some("vg0")), disk("sdb", Some("vg0")));
+        let mut word = Overwrite::default();
+        assert_eq!(as_free(&word, &sda, &[]).unwrap(), sda);
+        word.allowed = true;
+        assert_eq!(as_free(&word, &sda, &[]).unwrap().users, []);
+        as_free(&word, &sda, &[&sdb]).unwrap_err();
     }
 
     #[test]

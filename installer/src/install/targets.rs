@@ -6,12 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::claim::as_free;
 use super::run::Options;
 use crate::config::{Config, DeviceChoice, Overwrite};
 use crate::disk::choose::{self, Refusal};
-use crate::disk::coverage;
 use crate::disk::layout::{DataPlace, least_data_disk, least_disk};
-use crate::disk::release;
 use crate::disk::target::Target;
 use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
@@ -157,30 +156,37 @@ impl Asked<'_> {
         let listed = listed.iter().find(|disk| disk.name == found.name);
         let mut disk = listed.unwrap_or(found).clone();
         facts::read_contents(&mut disk, &roots);
-        match disk.users.is_empty() {
-            true => Target::of_disk(disk),
-            false => Ok(Target::Disk(disk)),
-        }
+        unheld(disk)
     }
 
     /// The disk as it will be once its leftovers are taken down, when they may be.
     fn as_free(&self, disk: &DiskFacts) -> DiskFacts {
-        let mut free = disk.clone();
-        if coverage::covers(self.word, disk) && release::actions(disk, &[]).is_ok() {
-            free.users.clear();
-        }
-        free
+        as_free(self.word, disk, &[]).unwrap_or_else(|_| disk.clone())
     }
 
     /// A device that is not among the disks of this machine.
     fn unlisted(&self, path: &Path) -> anyhow::Result<Target> {
-        let mut target = Target::probe(path, None)?;
-        if let Target::Disk(disk) = &mut target {
-            let what = format!("{}: {}", self.field, path.display());
-            choose::candidate_by_name(disk, self.least).map_err(|why| why.failure(&what))?;
-            facts::read_contents(disk, &Roots::default());
-        }
-        Ok(target)
+        let mut disk = match Target::probe(path, None)? {
+            Target::Disk(disk) => disk,
+            file @ Target::File { .. } => return Ok(file),
+        };
+        facts::read_contents(&mut disk, &Roots::default());
+        self.check(&disk)?;
+        unheld(disk)
+    }
+
+    /// Whether a disk that was named may be taken once it is free.
+    fn check(&self, disk: &DiskFacts) -> anyhow::Result<()> {
+        let what = format!("{}: {}", self.field, disk.path.display());
+        choose::candidate_by_name(&self.as_free(disk), self.least).map_err(|why| why.failure(&what))
+    }
+}
+
+/// The kernel is asked too where nothing is known to use a disk.
+fn unheld(disk: DiskFacts) -> anyhow::Result<Target> {
+    match disk.users.is_empty() {
+        true => Target::of_disk(disk),
+        false => Ok(Target::Disk(disk)),
     }
 }
 
@@ -199,6 +205,7 @@ fn name_in(path: &str, disks: &[DiskFacts]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Use, User};
 
     #[test]
     fn links_that_the_facts_do_not_have_are_followed() {
@@ -220,6 +227,41 @@ mod tests {
         );
         assert_eq!(name("/dev/zero"), None);
         assert_eq!(name("/no/such"), None);
+    }
+
+    #[test]
+    fn a_raid_with_leftovers_is_taken_with_the_configs_word() {
+        let how = Use::Lvm {
+            vg: "vg0".into(),
+            lv: "root".into(),
+        };
+        let raid = DiskFacts {
+            path: "/dev/md0".into(),
+            name: "md0".into(),
+            size: 1 << 40,
+            users: vec![User {
+                device: "md0".into(),
+                how,
+            }],
+            ..DiskFacts::default()
+        };
+        let check = |allowed, least| {
+            let word = Overwrite {
+                allowed,
+                ..Overwrite::default()
+            };
+            let asked = Asked {
+                field: "install.device",
+                choice: &DeviceChoice::Path("/dev/md0".into()),
+                least,
+                word: &word,
+            };
+            let refused = asked.check(&raid).err();
+            refused.map(|error| Failure::of(&error).unwrap().kind)
+        };
+        assert_eq!(check(true, 0), None);
+        assert_eq!(check(false, 0), Some(Kind::DeviceInUse));
+        assert_eq!(check(true, 2 << 40), Some(Kind::DeviceTooSmall));
     }
 
     #[test]
