@@ -3,6 +3,7 @@
 //! In: facts of the disk and of the others. Out: [`Action`]s in their order, what is on top first; then
 //! they are done. Something mounted is never touched, nor what lies on a disk that is not to be wiped.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -60,6 +61,40 @@ impl fmt::Display for Action {
             Self::FlushMultipath { name } => write!(f, "remove the multipath disk {name}"),
         }
     }
+}
+
+impl Action {
+    /// The program that does it, and the package that brings it.
+    fn program(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::SwapOff { .. } => Some(("swapoff", "mount")),
+            Self::DeactivateGroup { .. } => Some(("vgchange", "lvm2")),
+            Self::CloseCrypt { .. } => Some(("cryptsetup", "cryptsetup-bin")),
+            Self::StopArray { .. } => None,
+            Self::FlushMultipath { .. } => Some(("multipath", "multipath-tools")),
+        }
+    }
+}
+
+/// An error when programs are missing that these need, before anything is taken down.
+pub fn check_tools(actions: &[Action]) -> anyhow::Result<()> {
+    // An old release may not know the option: that it starts is enough.
+    let starts = |program: &str| Cmd::new(program).arg("--version").run_any().is_ok();
+    check_programs(actions, starts)
+}
+
+fn check_programs(actions: &[Action], is_there: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let needed: BTreeSet<_> = actions.iter().filter_map(Action::program).collect();
+    let missing = needed.into_iter().filter(|(program, _)| !is_there(program));
+    let (programs, packages): (Vec<&str>, Vec<&str>) = missing.unzip();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::error(
+        Kind::ToolMissing,
+        format!("not found in PATH: {}", programs.join(", ")),
+        format!("to free the disks, install: {}", packages.join(", ")),
+    ))
 }
 
 /// What has to be taken down on a disk that may be wiped; `others` are disks that may not.
@@ -175,13 +210,16 @@ fn shares(other: &DiskFacts, user: &User) -> bool {
 
 /// Takes one thing down.
 pub fn take_down(action: &Action) -> anyhow::Result<()> {
-    let run = |program: &str, args: &[&str]| Cmd::new(program).args(args).run().map(drop);
+    let run = |args: &[&str]| match action.program() {
+        Some((program, _)) => Cmd::new(program).args(args).run().map(drop),
+        None => Ok(()),
+    };
     let done = match action {
-        Action::SwapOff { device } => run("swapoff", &[&format!("/dev/{device}")]),
-        Action::DeactivateGroup { vg } => run("vgchange", &["--activate", "n", "--yes", vg]),
-        Action::CloseCrypt { name } => run("cryptsetup", &["close", name]),
+        Action::SwapOff { device } => run(&[&format!("/dev/{device}")]),
+        Action::DeactivateGroup { vg } => run(&["--activate", "n", "--yes", vg]),
+        Action::CloseCrypt { name } => run(&["close", name]),
         Action::StopArray { name } => stop_array(name),
-        Action::FlushMultipath { name } => run("multipath", &["-f", name]),
+        Action::FlushMultipath { name } => run(&["-f", name]),
     };
     done.with_context(|| action.to_string())
 }
@@ -298,6 +336,25 @@ mod tests {
             .collect();
         assert_eq!(lines[0], "deactivate the volume group vg0");
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn programs_that_are_missing_are_named_at_once_with_their_packages() {
+        let vg = "vg0".to_owned();
+        let actions = [
+            Action::DeactivateGroup { vg: vg.clone() },
+            Action::DeactivateGroup { vg: "vg1".into() },
+            Action::CloseCrypt { name: vg.clone() },
+            Action::SwapOff { device: vg.clone() },
+            Action::StopArray { name: vg },
+        ];
+        check_programs(&actions, |_| true).unwrap();
+        check_programs(&actions[4..], |_| false).unwrap();
+        let error = check_programs(&actions, |program| program == "swapoff").unwrap_err();
+        let failure = Failure::of(&error).unwrap();
+        assert_eq!(failure.kind, Kind::ToolMissing);
+        assert_eq!(failure.message, "not found in PATH: cryptsetup, vgchange");
+        assert!(failure.hint.ends_with("cryptsetup-bin, lvm2"), "{failure}");
     }
 
     #[test]

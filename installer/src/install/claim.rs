@@ -6,7 +6,7 @@
 use crate::config::Overwrite;
 use crate::disk::choose;
 use crate::disk::coverage;
-use crate::disk::release;
+use crate::disk::release::{self, Action};
 use crate::disk::target::Target;
 use crate::facts::{DiskFacts, Use};
 
@@ -15,6 +15,8 @@ use crate::facts::{DiskFacts, Use};
 pub struct Claim {
     /// Further disks to wipe.
     pub wipe: Vec<Target>,
+    /// What will be taken down.
+    pub release: Vec<Action>,
     /// What is worth knowing about disks.
     pub warnings: Vec<String>,
 }
@@ -28,10 +30,13 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
     }
     let coverage::Further { wipe, mut warnings } = coverage::further(word, machine, &needed);
     let others = kept(machine, needed.iter().copied().chain(&wipe));
-    let (mut wiped, mut refused) = (Vec::new(), Vec::new());
+    let (mut wiped, mut refused, mut release) = (Vec::new(), Vec::new(), Vec::new());
     for disk in &wipe {
         match release::actions(disk, &others) {
-            Ok(_) => wiped.push(disk.clone()),
+            Ok(actions) => {
+                release.extend(actions);
+                wiped.push(disk.clone());
+            }
             Err(error) => refused.push(format!("{} is left alone: {error}", disk.path.display())),
         }
     }
@@ -42,9 +47,13 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
         let path = disk.path.display().to_string();
         choose::candidate_by_name(&free, 0).map_err(|why| why.failure(&path))?;
         coverage::check(word, disk)?;
+        if free != *disk {
+            release.extend(release::actions(disk, &others)?);
+        }
     }
     Ok(Claim {
         wipe: wiped.into_iter().map(Target::Disk).collect(),
+        release,
         warnings,
     })
 }
@@ -128,7 +137,9 @@ mod tests {
     fn leftovers_are_taken_down_only_with_the_configs_word() {
         let machine = [disk("sda", Some("vg0")), disk("sdb", None)];
         assert_eq!(kind_of(claim_sda(&machine, false, &[])), Kind::DeviceInUse);
-        claim_sda(&machine, true, &[]).unwrap();
+        let group = Action::DeactivateGroup { vg: "vg0".into() };
+        let taken = claim_sda(&machine, true, &[]).unwrap();
+        assert_eq!(taken.release, [group]);
         let idle = DiskFacts {
             users: Vec::new(),
             ..machine[0].clone()
@@ -163,6 +174,7 @@ mod tests {
         assert_eq!(kind_of(claim_sda(&machine, true, &[])), Kind::DeviceInUse);
         let both = claim_sda(&machine, true, &["/dev/sdb"]).unwrap();
         assert_eq!(both.wipe, [Target::Disk(machine[1].clone())]);
+        assert_eq!(both.release.len(), 2);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::targets::{Chosen, choose_targets};
 use crate::config::{
     Answers, Config, Problems, Severity, Source, SourceKind, check_sources, origins, read_sources,
 };
-use crate::disk::ext4;
 use crate::disk::target::Target;
+use crate::disk::{ext4, release};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::image::source::Place;
@@ -127,6 +127,7 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     } = choose_targets(&config, &word, options, &checked.main)?;
     let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
     let claimed = claim(&word, &needed, &machine)?;
+    release::check_tools(&claimed.release)?;
     let unfinished = target.unfinished();
     let plan = plan_install(
         &config,
