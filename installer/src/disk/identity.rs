@@ -109,7 +109,6 @@ pub fn find_again<'a>(
         .iter()
         .copied()
         .filter(|disk| !places_of(disk).is_empty() && !identity.places.is_empty())
-        .filter(|disk| identity.in_place(disk))
         .collect();
     if let [only] = in_place.as_slice() {
         return Ok(only);
