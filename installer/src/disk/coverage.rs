@@ -5,29 +5,15 @@
 
 use std::path::Path;
 
+use super::choose::{self, WhyNot};
 use crate::config::Overwrite;
 use crate::facts::{Content, DiskFacts, Holding, Use, User, content};
 use crate::failure::{Failure, Kind};
 
 /// What is lost, by name and size.
 pub fn losses(disk: &DiskFacts) -> Vec<String> {
-    let is_told = |number| {
-        let here = disk.holds.iter().filter(|c| c.partition == number);
-        here.into_iter().any(|c| c.what.is_data())
-    };
-    let mut lost: Vec<String> = Vec::new();
-    for content in &disk.holds {
-        let said = match content.what {
-            Holding::Table { .. } => false,
-            // Told by what it means.
-            Holding::Partition(_) => !is_told(content.partition),
-            _ => true,
-        };
-        let line = content.to_string();
-        if said && !lost.contains(&line) {
-            lost.push(line);
-        }
-    }
+    let told = content::told(&disk.holds).into_iter();
+    let mut lost: Vec<String> = told.map(ToString::to_string).collect();
     lost.extend(disk.unreadable.as_ref().map(|why| unknown(why)));
     lost
 }
@@ -145,26 +131,20 @@ fn holds_an_install(disk: &DiskFacts) -> bool {
     !disk.medium && disk.holds.iter().any(is_install)
 }
 
-/// Why a disk is not wiped.
+/// Why a disk is not wiped. What is only a leftover may be taken down.
 fn why_not(disk: &DiskFacts) -> Option<String> {
-    let mut mounts = disk.users.iter();
-    let mounted = mounts.find(|user| matches!(user.how, Use::Mounted { .. }));
-    match mounted {
-        _ if disk.medium => Some("this system runs from it".into()),
-        Some(user) => Some(user.to_string()),
-        None if disk.size == 0 => Some("there is no medium in the drive".into()),
-        None if disk.read_only => Some("it is read-only".into()),
-        None => disk
-            .unreadable
-            .as_ref()
-            .map(|why| format!("it can't be read: {why}")),
-    }
+    let mut free = disk.clone();
+    let is_mount = |user: &User| matches!(user.how, Use::Mounted { .. });
+    free.users.retain(is_mount);
+    let unreadable = disk.unreadable.clone().map(WhyNot::Unreadable);
+    let why = choose::candidate_by_name(&free, 0).err().or(unreadable);
+    why.map(|why| why.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Partition;
+    use crate::facts::{NOT_ALLOWED, Partition};
 
     const GIB: u64 = 1 << 30;
 
@@ -317,6 +297,30 @@ mod tests {
         );
         let found = further(&Overwrite::default(), &machine, &[&machine[0]]);
         assert_eq!(found, Further::default());
+    }
+
+    #[test]
+    fn whatever_can_not_be_installed_on_is_not_wiped_either() {
+        let sdb = || disk("sdb", &[]);
+        let (mut empty, mut read_only, mut cd) = (sdb(), sdb(), sdb());
+        empty.size = 0;
+        read_only.read_only = true;
+        cd.name = "sr0".into();
+        let silent = |why: &str| DiskFacts {
+            unreadable: Some(why.into()),
+            ..sdb()
+        };
+        for (sdb, says) in [
+            (empty, "no medium in the drive"),
+            (read_only, "read-only"),
+            (silent(NOT_ALLOWED), "only root"),
+            (silent("I/O error"), "I/O error"),
+            (cd, "a CD drive"),
+        ] {
+            let found = further(&list(&["/dev/sdb"]), &[sdb], &[]);
+            assert_eq!(found.wipe, []);
+            assert!(found.warnings[0].contains(says), "{:?}", found.warnings);
+        }
     }
 
     #[test]
