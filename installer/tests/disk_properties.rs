@@ -248,8 +248,7 @@ fn never_a_disk_that_was_not_meant() {
         assert!(meant.len() == 1 && describes(&said, disk), "{}", story());
         assert_eq!(truth(meant[0]), truth(disk), "{}", story());
 
-        let text = serde_json::to_string(&Identity::of(disk)).unwrap();
-        let pinned: Identity = serde_json::from_str(&text).unwrap();
+        let pinned = Identity::of(disk);
         let mut later = disks.clone();
         // Where nothing tells twins apart, one that stands in for the other can't be known.
         let has_place = !pinned.places.is_empty();
