@@ -145,7 +145,7 @@ fn probe_sysfs(path: &Path, dir: &Path, around: &Around) -> anyhow::Result<Optio
         paths: members,
         read_only: number("ro")? != 0,
         removable: number("removable").unwrap_or(0) != 0,
-        medium: around.system.contains(&name) || first.medium,
+        medium: around.system.contains(&name) || around.is_medium(&dir) || first.medium,
         users: user::users_of(&dir, around),
         holds: Vec::new(),
         unreadable: None,
@@ -153,7 +153,7 @@ fn probe_sysfs(path: &Path, dir: &Path, around: &Around) -> anyhow::Result<Optio
     }))
 }
 
-/// Kernel's names of the paths to a multipath disk, be it dm-multipath's or NVMe's own.
+/// Kernel's names of the paths to a disk of dm-multipath. The kernel hides those of its own for NVMe.
 fn members_of(dir: &Path) -> Vec<String> {
     if read(&dir.join("dm/uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
         return children(&dir.join("slaves"));

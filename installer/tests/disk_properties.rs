@@ -248,8 +248,7 @@ fn never_a_disk_that_was_not_meant() {
         assert!(meant.len() == 1 && describes(&said, disk), "{}", story());
         assert_eq!(truth(meant[0]), truth(disk), "{}", story());
 
-        let text = serde_json::to_string(&Identity::of(disk)).unwrap();
-        let pinned: Identity = serde_json::from_str(&text).unwrap();
+        let pinned = Identity::of(disk);
         let mut later = disks.clone();
         // Where nothing tells twins apart, one that stands in for the other can't be known.
         let has_place = !pinned.places.is_empty();
@@ -317,15 +316,15 @@ fn nothing_is_lost_without_the_configs_word() {
         };
         taken += 1;
         let story = || format!("machine {round}, {word:?}, {}: {disks:#?}", disk.name);
-        let said = word.allowed || word.wipe_all || named(&disk);
+        let is_install = |disk: &DiskFacts| disk.holds.iter().any(|c| c.what == Holding::Harrow);
+        let said = word.allowed || named(&disk) || (word.wipe_all && is_install(&disk));
         assert!(disk.holds.is_empty() || said, "{}", story());
         let free = |disk: &DiskFacts| !disk.medium && !disk.read_only && disk.users.is_empty();
         assert!(free(&disk) && disk.size > 0, "{}", story());
         for target in &claim.wipe {
             wiped += 1;
             let other = target.facts().unwrap();
-            let is_install = other.holds.iter().any(|c| c.what == Holding::Harrow);
-            let said = named(other) || (word.wipe_all && is_install);
+            let said = named(other) || (word.wipe_all && is_install(other));
             assert!(
                 said && free(other) && other.name != disk.name,
                 "{}",

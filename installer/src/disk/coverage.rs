@@ -5,29 +5,15 @@
 
 use std::path::Path;
 
+use super::choose::{self, WhyNot};
 use crate::config::Overwrite;
-use crate::facts::{Content, DiskFacts, Holding, Use, content};
+use crate::facts::{Content, DiskFacts, Holding, Use, User, content};
 use crate::failure::{Failure, Kind};
 
 /// What is lost, by name and size.
 pub fn losses(disk: &DiskFacts) -> Vec<String> {
-    let is_told = |number| {
-        let here = disk.holds.iter().filter(|c| c.partition == number);
-        here.into_iter().any(|c| c.what.is_data())
-    };
-    let mut lost: Vec<String> = Vec::new();
-    for content in &disk.holds {
-        let said = match content.what {
-            Holding::Table { .. } => false,
-            // Told by what it means.
-            Holding::Partition(_) => !is_told(content.partition),
-            _ => true,
-        };
-        let line = content.to_string();
-        if said && !lost.contains(&line) {
-            lost.push(line);
-        }
-    }
+    let told = content::told(&disk.holds).into_iter();
+    let mut lost: Vec<String> = told.map(ToString::to_string).collect();
     lost.extend(disk.unreadable.as_ref().map(|why| unknown(why)));
     lost
 }
@@ -50,7 +36,9 @@ pub fn holds_data(disk: &DiskFacts) -> bool {
 
 /// Whether the config's word covers the loss of what a disk holds, which the install needs.
 pub fn covers(word: &Overwrite, disk: &DiskFacts) -> bool {
-    word.allowed || word.wipe_all || word.wipe.iter().any(|name| is_called(disk, name))
+    word.allowed
+        || (word.wipe_all && holds_an_install(disk))
+        || word.wipe.iter().any(|name| is_called(disk, name))
 }
 
 /// Whether `name` is one of the disk's, or of its paths'.
@@ -94,7 +82,7 @@ pub struct Further {
 /// reason to end an install; the medium, and what is mounted, never is.
 pub fn further(word: &Overwrite, machine: &[DiskFacts], needed: &[&DiskFacts]) -> Further {
     let mut further = Further::default();
-    let is_needed = |disk: &DiskFacts| needed.iter().any(|n| n.name == disk.name);
+    let is_needed = |disk: &DiskFacts| needed.iter().any(|n| is_under(disk, n));
     let mut add = |disk: &DiskFacts, key: &str| {
         if is_needed(disk) || further.wipe.iter().any(|d| d.name == disk.name) {
             return;
@@ -127,6 +115,12 @@ pub fn further(word: &Overwrite, machine: &[DiskFacts], needed: &[&DiskFacts]) -
     further
 }
 
+/// Whether a disk is `whole`, a path to it, or what that RAID lies on.
+fn is_under(disk: &DiskFacts, whole: &DiskFacts) -> bool {
+    let is_member = |user: &User| matches!(&user.how, Use::Md { name, .. } if *name == whole.name);
+    disk.name == whole.name || whole.paths.contains(&disk.name) || disk.users.iter().any(is_member)
+}
+
 fn holds_an_install(disk: &DiskFacts) -> bool {
     let is_install = |content: &Content| {
         matches!(
@@ -137,26 +131,20 @@ fn holds_an_install(disk: &DiskFacts) -> bool {
     !disk.medium && disk.holds.iter().any(is_install)
 }
 
-/// Why a disk is not wiped.
+/// Why a disk is not wiped. What is only a leftover may be taken down.
 fn why_not(disk: &DiskFacts) -> Option<String> {
-    let mut mounts = disk.users.iter();
-    let mounted = mounts.find(|user| matches!(user.how, Use::Mounted { .. }));
-    match mounted {
-        _ if disk.medium => Some("this system runs from it".into()),
-        Some(user) => Some(user.to_string()),
-        None if disk.size == 0 => Some("there is no medium in the drive".into()),
-        None if disk.read_only => Some("it is read-only".into()),
-        None => disk
-            .unreadable
-            .as_ref()
-            .map(|why| format!("it can't be read: {why}")),
-    }
+    let mut free = disk.clone();
+    let is_mount = |user: &User| matches!(user.how, Use::Mounted { .. });
+    free.users.retain(is_mount);
+    let unreadable = disk.unreadable.clone().map(WhyNot::Unreadable);
+    let why = choose::candidate_by_name(&free, 0).err().or(unreadable);
+    why.map(|why| why.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Partition, User};
+    use crate::facts::{NOT_ALLOWED, Partition};
 
     const GIB: u64 = 1 << 30;
 
@@ -235,10 +223,17 @@ mod tests {
                 ..Overwrite::default()
             };
             let by_link = list(&["/dev/disk/by-id/wwn-sda"]);
-            for word in [&allowed, &all(), &list(&["/dev/sda"]), &by_link] {
+            for word in [&allowed, &list(&["/dev/sda"]), &by_link] {
                 check(word, &sda).unwrap();
             }
             check(&list(&["/dev/sdb"]), &sda).unwrap_err();
+            // Of all disks, only those with an install are meant.
+            let is_meant = holds.contains(&unfinished());
+            assert_eq!(check(&all(), &sda).is_ok(), is_meant, "{sda:?}");
+            let mut old = sda.clone();
+            old.holds
+                .extend(disk("sda", &[(None, Holding::Harvester)]).holds);
+            check(&all(), &old).unwrap();
         }
         let sda = disk("sda", &[gpt(), partition(1), partition(2), lvm]);
         assert_eq!(
@@ -302,5 +297,62 @@ mod tests {
         );
         let found = further(&Overwrite::default(), &machine, &[&machine[0]]);
         assert_eq!(found, Further::default());
+    }
+
+    #[test]
+    fn whatever_can_not_be_installed_on_is_not_wiped_either() {
+        let sdb = || disk("sdb", &[]);
+        let (mut empty, mut read_only, mut cd) = (sdb(), sdb(), sdb());
+        empty.size = 0;
+        read_only.read_only = true;
+        cd.name = "sr0".into();
+        let silent = |why: &str| DiskFacts {
+            unreadable: Some(why.into()),
+            ..sdb()
+        };
+        for (sdb, says) in [
+            (empty, "no medium in the drive"),
+            (read_only, "read-only"),
+            (silent(NOT_ALLOWED), "only root"),
+            (silent("I/O error"), "I/O error"),
+            (cd, "a CD drive"),
+        ] {
+            let found = further(&list(&["/dev/sdb"]), &[sdb], &[]);
+            assert_eq!(found.wipe, []);
+            assert!(found.warnings[0].contains(says), "{:?}", found.warnings);
+        }
+    }
+
+    #[test]
+    fn what_the_install_disk_is_made_of_is_not_wiped_from_under_it() {
+        let member = |name: &str, how: Use| DiskFacts {
+            users: vec![User {
+                device: format!("{name}1"),
+                how,
+            }],
+            ..disk(name, &[(None, Holding::Harrow)])
+        };
+        let md = |name: &str| Use::Md {
+            name: name.into(),
+            level: "raid1".into(),
+        };
+        let mpath = Use::Multipath {
+            name: "mpatha".into(),
+        };
+        let machine = [
+            member("sda", md("md0")),
+            member("sdb", mpath),
+            member("sdc", md("md1")),
+        ];
+        let raid = disk("md0", &[]);
+        let map = DiskFacts {
+            paths: vec!["sdb".into()],
+            ..disk("dm-0", &[])
+        };
+        for word in [all(), list(&["/dev/sda", "/dev/sdb", "/dev/sdc"])] {
+            let found = further(&word, &machine, &[&raid, &map]);
+            assert_eq!(found.wipe, machine[2..], "{word:?}");
+            assert_eq!(found.warnings, [""; 0]);
+        }
     }
 }

@@ -5,14 +5,12 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::choose::Refusal;
 use super::layout::show;
 use crate::facts::DiskFacts;
 
 /// What a disk is known by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// World wide name.
     pub wwn: Option<String>,
@@ -24,7 +22,6 @@ pub struct Identity {
     pub sector_size: u32,
     /// Where it is plugged in: its links in `/dev/disk/by-path`. Tells disks apart that say the
     /// same, or nothing.
-    #[serde(default)]
     pub places: Vec<PathBuf>,
 }
 
@@ -109,7 +106,6 @@ pub fn find_again<'a>(
         .iter()
         .copied()
         .filter(|disk| !places_of(disk).is_empty() && !identity.places.is_empty())
-        .filter(|disk| identity.in_place(disk))
         .collect();
     if let [only] = in_place.as_slice() {
         return Ok(only);

@@ -59,17 +59,10 @@ impl OpenDisk {
 /// The planned disk: where it was, or else wherever it is now.
 pub fn find(planned: &DiskFacts, roots: &Roots) -> anyhow::Result<DiskFacts> {
     let identity = Identity::of(planned);
-    let there = facts::list(roots);
-    // A RAID is not among the disks of the machine, and one without name or place can only be
-    // known by its path: it is enough when nothing else looks like it.
-    let here = facts::probe_disk(&planned.path, roots).ok();
-    let here = here.filter(|disk| identity.differs(disk).is_none());
-    if let Some(here) = here
-        && !there
-            .iter()
-            .any(|d| d.name != here.name && identity.differs(d).is_none())
-    {
-        return Ok(here);
+    let mut there = facts::list(roots);
+    // A RAID is not among the disks of the machine.
+    if let Ok(here) = facts::probe_disk(&planned.path, roots) {
+        add(&mut there, here);
     }
     match find_again(&identity, &there) {
         Ok(found) => {
@@ -89,6 +82,14 @@ pub fn find(planned: &DiskFacts, roots: &Roots) -> anyhow::Result<DiskFacts> {
                 refusal.hint()
             ),
         )),
+    }
+}
+
+/// Adds a disk unless it is there, be it as a path to one.
+fn add(there: &mut Vec<DiskFacts>, here: DiskFacts) {
+    let is_it = |disk: &DiskFacts| disk.name == here.name || disk.paths.contains(&here.name);
+    if !there.iter().any(is_it) {
+        there.push(here);
     }
 }
 
@@ -185,5 +186,23 @@ mod tests {
         let error = find(&planned("S3"), &roots).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::DeviceUnknown);
         assert!(error.to_string().contains("S3"), "{error}");
+    }
+
+    #[test]
+    fn a_raid_is_added_and_a_path_is_no_second_disk() {
+        let disk = |name: &str| DiskFacts {
+            name: name.into(),
+            ..DiskFacts::default()
+        };
+        let map = DiskFacts {
+            paths: vec!["sdb".into()],
+            ..disk("dm-0")
+        };
+        let mut there = vec![disk("sda"), map];
+        for name in ["sda", "sdb", "dm-0", "md0"] {
+            add(&mut there, disk(name));
+        }
+        let names: Vec<&str> = there.iter().map(|disk| disk.name.as_str()).collect();
+        assert_eq!(names, ["sda", "dm-0", "md0"]);
     }
 }

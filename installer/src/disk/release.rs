@@ -3,6 +3,7 @@
 //! In: facts of the disk and of the others. Out: [`Action`]s in their order, what is on top first; then
 //! they are done. Something mounted is never touched, nor what lies on a disk that is not to be wiped.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -62,9 +63,43 @@ impl fmt::Display for Action {
     }
 }
 
+impl Action {
+    /// The program that does it, and the package that brings it.
+    fn program(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::SwapOff { .. } => Some(("swapoff", "mount")),
+            Self::DeactivateGroup { .. } => Some(("vgchange", "lvm2")),
+            Self::CloseCrypt { .. } => Some(("cryptsetup", "cryptsetup-bin")),
+            Self::StopArray { .. } => None,
+            Self::FlushMultipath { .. } => Some(("multipath", "multipath-tools")),
+        }
+    }
+}
+
+/// An error when programs are missing that these need, before anything is taken down.
+pub fn check_tools(actions: &[Action]) -> anyhow::Result<()> {
+    // An old release may not know the option: that it starts is enough.
+    let starts = |program: &str| Cmd::new(program).arg("--version").run_any().is_ok();
+    check_programs(actions, starts)
+}
+
+fn check_programs(actions: &[Action], is_there: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let needed: BTreeSet<_> = actions.iter().filter_map(Action::program).collect();
+    let missing = needed.into_iter().filter(|(program, _)| !is_there(program));
+    let (programs, packages): (Vec<&str>, Vec<&str>) = missing.unzip();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::error(
+        Kind::ToolMissing,
+        format!("not found in PATH: {}", programs.join(", ")),
+        format!("to free the disks, install: {}", packages.join(", ")),
+    ))
+}
+
 /// What has to be taken down on a disk that may be wiped; `others` are disks that may not.
 pub fn actions(disk: &DiskFacts, others: &[&DiskFacts]) -> anyhow::Result<Vec<Action>> {
-    let mut actions: Vec<Action> = Vec::new();
+    let mut actions: Vec<Option<Action>> = Vec::new();
     for user in &disk.users {
         if let Some(other) = others.iter().find(|other| shares(other, user)) {
             let (path, other) = (disk.path.display(), other.path.display());
@@ -88,7 +123,10 @@ pub fn actions(disk: &DiskFacts, others: &[&DiskFacts]) -> anyhow::Result<Vec<Ac
             Use::Crypt { name } => Action::CloseCrypt { name: name.clone() },
             Use::Md { name, .. } => Action::StopArray { name: name.clone() },
             // The disk is that multipath disk itself.
-            Use::Multipath { .. } if !disk.paths.is_empty() => continue,
+            Use::Multipath { .. } if !disk.paths.is_empty() => {
+                actions.push(None);
+                continue;
+            }
             Use::Multipath { name } => Action::FlushMultipath { name: name.clone() },
             Use::Mounted { .. } | Use::Other { .. } => {
                 return Err(Failure::error(
@@ -98,13 +136,66 @@ pub fn actions(disk: &DiskFacts, others: &[&DiskFacts]) -> anyhow::Result<Vec<Ac
                 ));
             }
         };
-        // The first one is the deepest: everything on top of it has to go before.
-        if !actions.contains(&action) {
-            actions.push(action);
-        }
+        actions.push(Some(action));
     }
-    actions.reverse();
-    Ok(actions)
+    Ok(top_first(&disk.users, &actions))
+}
+
+/// Each action once, after those for what lies on top of it: a volume group may lie on a plain
+/// partition and on an encrypted one at once.
+fn top_first(users: &[User], actions: &[Option<Action>]) -> Vec<Action> {
+    let below = below(users);
+    let action = |at: usize| actions.get(at).and_then(Option::as_ref);
+    let mut left: Vec<&Action> = Vec::new();
+    let mut waits: Vec<(&Action, &Action)> = Vec::new();
+    for at in 0..users.len() {
+        let Some(top) = action(at) else { continue };
+        if !left.contains(&top) {
+            left.push(top);
+        }
+        let under = below.get(at).copied().flatten().and_then(action);
+        waits.extend(
+            under
+                .filter(|under| *under != top)
+                .map(|under| (under, top)),
+        );
+    }
+    let mut sorted = Vec::new();
+    while !left.is_empty() {
+        let is_free = |it: &&Action| !waits.iter().any(|(under, _)| under == it);
+        // What goes in circles can't be there; the last one is the best guess then.
+        let at = left.iter().rposition(is_free).unwrap_or(left.len() - 1);
+        let next = left.remove(at);
+        waits.retain(|(_, top)| *top != next);
+        sorted.push(next.clone());
+    }
+    sorted
+}
+
+/// For each user the one whose device it uses. Users come in the order in which the stack is walked
+/// up, so what the device mapper made is first used right after the user that it was made for.
+fn below(users: &[User]) -> Vec<Option<usize>> {
+    let mut below: Vec<Option<usize>> = Vec::new();
+    for (at, user) in users.iter().enumerate() {
+        let is_array = |below: &User| match &below.how {
+            Use::Md { name, .. } => is_on(&user.device, name),
+            _ => false,
+        };
+        let before = users.get(..at).unwrap_or_default();
+        let found = match before.iter().position(|other| other.device == user.device) {
+            Some(sibling) => below.get(sibling).copied().flatten(),
+            None if user.device.starts_with("dm-") => at.checked_sub(1),
+            None => before.iter().position(is_array),
+        };
+        below.push(found);
+    }
+    below
+}
+
+/// Whether a device is an array or a partition of it.
+fn is_on(device: &str, array: &str) -> bool {
+    let rest = device.strip_prefix(array);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('p'))
 }
 
 /// Whether a disk is part of the same volume group or array.
@@ -119,13 +210,16 @@ fn shares(other: &DiskFacts, user: &User) -> bool {
 
 /// Takes one thing down.
 pub fn take_down(action: &Action) -> anyhow::Result<()> {
-    let run = |program: &str, args: &[&str]| Cmd::new(program).args(args).run().map(drop);
+    let run = |args: &[&str]| match action.program() {
+        Some((program, _)) => Cmd::new(program).args(args).run().map(drop),
+        None => Ok(()),
+    };
     let done = match action {
-        Action::SwapOff { device } => run("swapoff", &[&format!("/dev/{device}")]),
-        Action::DeactivateGroup { vg } => run("vgchange", &["--activate", "n", "--yes", vg]),
-        Action::CloseCrypt { name } => run("cryptsetup", &["close", name]),
+        Action::SwapOff { device } => run(&[&format!("/dev/{device}")]),
+        Action::DeactivateGroup { vg } => run(&["--activate", "n", "--yes", vg]),
+        Action::CloseCrypt { name } => run(&["close", name]),
         Action::StopArray { name } => stop_array(name),
-        Action::FlushMultipath { name } => run("multipath", &["-f", name]),
+        Action::FlushMultipath { name } => run(&["-f", name]),
     };
     done.with_context(|| action.to_string())
 }
@@ -206,6 +300,61 @@ mod tests {
                 "stop the array md0",
             ]
         );
+    }
+
+    #[test]
+    fn a_group_on_a_plain_and_an_encrypted_partition_goes_before_the_encryption() {
+        let crypt = || Use::Crypt {
+            name: "secret".into(),
+        };
+        let plain = [("sda1", lvm("root"))];
+        let encrypted = [("sda2", crypt()), ("dm-1", lvm("root"))];
+        for users in [
+            [&plain[..], &encrypted[..]].concat(),
+            [&encrypted[..], &plain[..]].concat(),
+        ] {
+            let group = Action::DeactivateGroup { vg: "vg0".into() };
+            let name = "secret".to_owned();
+            assert_eq!(
+                actions(&disk("sda", &users), &[]).unwrap(),
+                [group, Action::CloseCrypt { name }],
+                "{users:?}"
+            );
+        }
+        // The same on arrays, one of them with partitions.
+        let users = [
+            ("sda1", md()),
+            ("md0p1", lvm("root")),
+            ("sda2", crypt()),
+            ("dm-1", lvm("root")),
+            ("sda3", md()),
+        ];
+        let lines: Vec<String> = actions(&disk("sda", &users), &[])
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(lines[0], "deactivate the volume group vg0");
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn programs_that_are_missing_are_named_at_once_with_their_packages() {
+        let vg = "vg0".to_owned();
+        let actions = [
+            Action::DeactivateGroup { vg: vg.clone() },
+            Action::DeactivateGroup { vg: "vg1".into() },
+            Action::CloseCrypt { name: vg.clone() },
+            Action::SwapOff { device: vg.clone() },
+            Action::StopArray { name: vg },
+        ];
+        check_programs(&actions, |_| true).unwrap();
+        check_programs(&actions[4..], |_| false).unwrap();
+        let error = check_programs(&actions, |program| program == "swapoff").unwrap_err();
+        let failure = Failure::of(&error).unwrap();
+        assert_eq!(failure.kind, Kind::ToolMissing);
+        assert_eq!(failure.message, "not found in PATH: cryptsetup, vgchange");
+        assert!(failure.hint.ends_with("cryptsetup-bin, lvm2"), "{failure}");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::block::Block;
-use super::choose;
 use super::journal::{self, Unfinished};
 use super::layout::{Shape, show};
 use super::open::OpenDisk;
@@ -38,12 +37,11 @@ pub enum Target {
 }
 
 impl Target {
-    /// Finds out what `path` is and whether it can be used. `size` makes it a new file.
+    /// Finds out what `path` is. `size` makes it a new file, and then whether it can be made.
     pub fn probe(path: &Path, size: Option<u64>) -> anyhow::Result<Self> {
         let Some(size) = size else {
-            let facts =
-                facts::probe_disk(path, &Roots::default()).map_err(|e| explain_file(path, e))?;
-            return Self::of_disk(facts);
+            let facts = facts::probe_disk(path, &Roots::default());
+            return facts.map(Self::Disk).map_err(|e| explain_file(path, e));
         };
         if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device()) {
             return Err(Failure::error(
@@ -64,10 +62,9 @@ impl Target {
         })
     }
 
-    /// A disk that was chosen.
+    /// A disk that was chosen and that nothing is known to use. Whether it may be taken at all is
+    /// for the claim.
     pub fn of_disk(disk: DiskFacts) -> anyhow::Result<Self> {
-        let path = disk.path.display().to_string();
-        choose::candidate_by_name(&disk, 0).map_err(|why| why.failure(&path))?;
         check_not_held(&disk.path)?;
         Ok(Self::Disk(disk))
     }

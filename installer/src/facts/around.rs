@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::signature::{Properties, parse_udev};
-use super::{Roots, children, name_of, read};
+use super::{Content, Holding, Roots, children, disk_names, name_of, partitions_of, read};
 use crate::live::MEDIUM;
+use crate::sys::cmdline::Cmdline;
 
 /// How many devices below a device are followed: a volume on a RAID in a file and so on.
 const DEPTH: usize = 8;
@@ -26,6 +27,9 @@ pub struct Around {
     pub swaps: String,
     /// Names of the disks that this system runs from.
     pub system: BTreeSet<String>,
+    /// UUID of the medium that the boot chain came from, where no mount says better which disk
+    /// it is: two sticks may have the same image.
+    medium: Option<String>,
     /// Links below `/dev/disk` with the kernel's name of their target.
     links: Vec<(PathBuf, String)>,
 }
@@ -40,6 +44,7 @@ impl Around {
             mountinfo,
             swaps: fs::read_to_string(roots.proc.join("swaps")).unwrap_or_default(),
             system: BTreeSet::new(),
+            medium: None,
             links: links_of(&roots.dev),
         };
         let mut system = BTreeSet::new();
@@ -47,7 +52,28 @@ impl Around {
             around.follow_mount(place, DEPTH, &mut system);
         }
         around.system = system;
+        let disks = disk_names(&roots.sys.join("block"));
+        let is_drive = |name: &String| disks.contains(name) || name.starts_with("sr");
+        if !around.system.iter().any(is_drive) {
+            around.medium = medium_of(&roots.proc);
+        }
         Ok(around)
+    }
+
+    /// Whether udev knows a disk, by its folder in sysfs, as the medium.
+    pub fn is_medium(&self, dir: &Path) -> bool {
+        let is_it = |dir: &Path| self.udev(dir).0.get("UUID") == self.medium.as_ref();
+        self.medium.is_some() && (is_it(dir) || partitions_of(dir).iter().any(|dir| is_it(dir)))
+    }
+
+    /// Whether what is on a disk is the medium.
+    pub fn is_medium_among(&self, holds: &[Content]) -> bool {
+        let uuid = |content: &Content| match &content.what {
+            Holding::Filesystem { uuid, .. } => uuid.clone(),
+            Holding::Partition(partition) => partition.uuid.clone(),
+            _ => None,
+        };
+        self.medium.is_some() && holds.iter().any(|content| uuid(content) == self.medium)
     }
 
     /// Links to the device with this name.
@@ -125,6 +151,13 @@ impl Around {
             }
         }
     }
+}
+
+/// The medium's UUID on the kernel's command line.
+fn medium_of(proc: &Path) -> Option<String> {
+    let line = Cmdline::parse(&fs::read_to_string(proc.join("cmdline")).ok()?);
+    let medium = line.get("harrow.boot.medium")?;
+    Some(medium.strip_prefix("UUID=")?.to_owned())
 }
 
 /// Every link below `/dev/disk` that names a disk itself, with the kernel's name of its target.

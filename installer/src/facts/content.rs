@@ -3,6 +3,7 @@
 //! In: what [`super::signature`] read. Out: [`Content`], one for each thing that would be lost, the
 //! same in facts, in `harrow disks` and in the question whether it may be overwritten.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -116,32 +117,37 @@ impl Holding {
     }
 }
 
+/// What is told of what a disk holds, each line once: all but tables, and partitions that are told
+/// by what they mean.
+pub fn told(holds: &[Content]) -> Vec<&Content> {
+    let is_told = |number| {
+        let mut here = holds.iter().filter(|c| c.partition == number);
+        here.any(|c| c.what.is_data())
+    };
+    let is_said = |content: &&Content| match content.what {
+        Holding::Table { .. } => false,
+        Holding::Partition(_) => !is_told(content.partition),
+        _ => true,
+    };
+    let mut lines = BTreeSet::new();
+    let said = holds.iter().filter(is_said);
+    said.filter(|content| lines.insert(content.to_string()))
+        .collect()
+}
+
 /// All that a disk holds on one line: what it means, else what can be counted.
 pub fn in_words(holds: &[Content]) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for content in holds.iter().filter(|c| c.what.is_data()) {
-        let line = content.to_string();
-        if !words.contains(&line) {
-            words.push(line);
-        }
-    }
-    // Partitions that mean nothing else are told by themselves.
-    let told = |number| {
-        holds
-            .iter()
-            .any(|c| c.what.is_data() && c.partition == number)
-    };
     let whole = holds
         .iter()
         .any(|c| matches!(c.what, Holding::Harrow | Holding::Harvester) && c.partition.is_none());
-    let partitions = holds
-        .iter()
-        .filter(|c| matches!(c.what, Holding::Partition(_)));
-    words.extend(
-        partitions
-            .filter(|c| !whole && !told(c.partition))
-            .map(Content::to_string),
-    );
+    let (data, partitions): (Vec<&Content>, Vec<&Content>) =
+        told(holds).into_iter().partition(|c| c.what.is_data());
+    let partitions = partitions.into_iter().filter(|_| !whole);
+    let mut words: Vec<String> = data
+        .into_iter()
+        .chain(partitions)
+        .map(Content::to_string)
+        .collect();
     if words.is_empty() {
         words.extend(holds.iter().map(Content::to_string));
     }
@@ -243,6 +249,8 @@ mod tests {
             in_words(&holds),
             "LVM's volume group vg0 (partition 2, 99 GiB), partition 1 \"EFI\" (1 GiB vfat)"
         );
+        let twice = [&holds[..], &holds[2..]].concat();
+        assert_eq!(told(&twice), [&holds[1], &holds[3]]);
         assert_eq!(in_words(&holds[..1]), "a GPT");
         assert_eq!(in_words(&[]), "nothing that is known");
         let json = serde_json::to_string(&holds).unwrap();

@@ -20,7 +20,7 @@ use super::{
     read as text,
 };
 use crate::disk::{former, journal};
-use crate::sys::cmd::{Cmd, CmdError};
+use crate::sys::cmd::{Cmd, CmdError, Output};
 
 /// What `unreadable` says when not the disk is to blame.
 pub const NOT_ALLOWED: &str = "only root may read it";
@@ -33,8 +33,9 @@ const LVM_METADATA: usize = 1 << 20;
 
 /// Reads all disks.
 pub fn read_all(disks: &mut [DiskFacts], roots: &Roots) {
-    let Ok(around) = Around::read(roots) else {
-        return;
+    let around = match Around::read(roots) {
+        Ok(around) => around,
+        Err(error) => return disks.iter_mut().for_each(|disk| give_up(disk, &error)),
     };
     let queue = Mutex::new(disks.iter_mut());
     std::thread::scope(|scope| {
@@ -54,9 +55,15 @@ pub fn read_all(disks: &mut [DiskFacts], roots: &Roots) {
 
 /// Reads one disk.
 pub fn read_one(disk: &mut DiskFacts, roots: &Roots) {
-    if let Ok(around) = Around::read(roots) {
-        read(disk, &around);
+    match Around::read(roots) {
+        Ok(around) => read(disk, &around),
+        Err(error) => give_up(disk, &error),
     }
+}
+
+/// What was not read is not known to be empty.
+fn give_up(disk: &mut DiskFacts, error: &anyhow::Error) {
+    disk.unreadable.get_or_insert_with(|| format!("{error:#}"));
 }
 
 fn read(disk: &mut DiskFacts, around: &Around) {
@@ -94,6 +101,7 @@ fn read(disk: &mut DiskFacts, around: &Around) {
             .extend(partitions_told(&told.unwrap_or_default()));
     }
     disk.unreadable = reader.dead;
+    disk.medium |= around.is_medium_among(&disk.holds);
 }
 
 /// Partitions that only the table tells of.
@@ -132,7 +140,7 @@ impl Reader<'_> {
     }
 
     fn region(&mut self, dir: &Path, node: &Path) -> Region {
-        // Without blkid there is what udev saw when the disk came.
+        // Where blkid can't say it, what udev saw when the disk came is better than no words.
         let asked = self.blkid(node);
         let mut said = asked.unwrap_or_else(|| self.around.udev(dir).0);
         // The kernel itself knows the names of partitions.
@@ -161,25 +169,13 @@ impl Reader<'_> {
             return None;
         }
         let asked = Cmd::new("blkid").args(["-p", "-o", "export"]).arg(node);
-        let output = match asked.limit(LIMIT).run_any() {
-            Ok(output) => output,
-            Err(error) => {
-                if let Some(CmdError::TimedOut { limit, .. }) = error.downcast_ref() {
-                    self.dead = Some(no_answer(*limit));
-                }
-                tracing::debug!("{error:#}");
-                return None;
+        match told(asked.limit(LIMIT).run_any()) {
+            Ok(said) => Some(said),
+            Err(why) => {
+                tracing::debug!("{}: {why}", node.display());
+                self.dead = Some(why);
+                None
             }
-        };
-        // blkid(8): 0 is found, 2 is nothing found, 8 is several that contradict each other.
-        match output.status.code() {
-            Some(0) => Some(parse_blkid(&output.text())),
-            Some(2) => Some(Properties::new()),
-            Some(8) => {
-                let what = "several signatures that contradict each other".to_owned();
-                Some(Properties::from([("TYPE".to_owned(), what)]))
-            }
-            _ => None,
         }
     }
 
@@ -193,6 +189,30 @@ impl Reader<'_> {
                 self.dead = Some(why(error));
                 None
             }
+        }
+    }
+}
+
+/// What blkid's outcome says; the error is why nobody knows what is there. blkid(8): 0 is found, 2 is
+/// nothing found, 8 is several that contradict each other.
+fn told(outcome: anyhow::Result<Output>) -> Result<Properties, String> {
+    let output = outcome.map_err(|error| match error.downcast_ref() {
+        Some(CmdError::TimedOut { limit, .. }) => no_answer(*limit),
+        Some(CmdError::Missing { program }) => {
+            format!("{program} is not installed; it is in the package util-linux")
+        }
+        _ => format!("{error:#}"),
+    })?;
+    match output.status.code() {
+        Some(0) => Ok(parse_blkid(&output.text())),
+        Some(2) => Ok(Properties::new()),
+        Some(8) => {
+            let what = "several signatures that contradict each other".to_owned();
+            Ok(Properties::from([("TYPE".to_owned(), what)]))
+        }
+        _ => {
+            let (status, said) = (output.status, output.stderr.trim());
+            Err(format!("blkid failed: {status} {said}").trim().to_owned())
         }
     }
 }
@@ -237,4 +257,54 @@ fn metadata(node: &Path) -> io::Result<Option<String>> {
         }
     }
     Ok(volume_group(&bytes[..filled]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn only_an_answer_of_blkid_says_that_nothing_is_there() {
+        let ended = |code: i32| {
+            Ok(Output {
+                stdout: b"TYPE=ext4\n".to_vec(),
+                stderr: "it broke".into(),
+                status: ExitStatus::from_raw(code << 8),
+            })
+        };
+        assert_eq!(told(ended(0)).unwrap()["TYPE"], "ext4");
+        assert_eq!(told(ended(2)), Ok(Properties::new()));
+        assert!(told(ended(8)).unwrap().contains_key("TYPE"));
+        assert!(told(ended(4)).unwrap_err().contains("it broke"));
+        let killed = ended(0).map(|output| Output {
+            status: ExitStatus::from_raw(9),
+            ..output
+        });
+        told(killed).unwrap_err();
+        let missing = CmdError::Missing {
+            program: "blkid".into(),
+        };
+        let why = told(Err(missing.into())).unwrap_err();
+        assert!(why.contains("util-linux"), "{why}");
+    }
+
+    #[test]
+    fn a_machine_that_can_not_be_read_has_no_empty_disks() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::below(dir.path());
+        let sda = DiskFacts {
+            name: "sda".into(),
+            size: 1 << 30,
+            ..DiskFacts::default()
+        };
+        let mut disks = [sda.clone(), sda];
+        read_all(&mut disks[..1], &roots);
+        read_one(&mut disks[1], &roots);
+        for disk in disks {
+            assert!(disk.unreadable.unwrap().contains("mountinfo"));
+        }
+    }
 }

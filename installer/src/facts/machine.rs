@@ -9,9 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::around::Around;
-use super::content::Holding;
 use super::{DiskFacts, Roots, children, disk_names, group, holds, probe_sysfs, read};
-use crate::sys::cmdline::Cmdline;
 
 /// What a machine is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +46,6 @@ pub fn probe(roots: &Roots) -> Facts {
     let meminfo = fs::read_to_string(roots.proc.join("meminfo")).unwrap_or_default();
     let mut disks = each_disk(roots);
     holds::read_all(&mut disks, roots);
-    mark_medium(&mut disks, roots);
     Facts {
         harrow: env!("CARGO_PKG_VERSION").to_owned(),
         cpus: u32::try_from(cpus).unwrap_or(0),
@@ -90,29 +87,6 @@ fn each_disk(roots: &Roots) -> Vec<DiskFacts> {
         }
     };
     disk_names(&block).into_iter().filter_map(disk).collect()
-}
-
-/// The boot chain says by UUID which medium it came from. That counts where nothing is mounted
-/// that would say it better: two sticks may have the same image.
-fn mark_medium(disks: &mut [DiskFacts], roots: &Roots) {
-    let line = fs::read_to_string(roots.proc.join("cmdline")).unwrap_or_default();
-    let line = Cmdline::parse(&line);
-    let Some(uuid) = line
-        .get("harrow.boot.medium")
-        .and_then(|m| m.strip_prefix("UUID="))
-    else {
-        return;
-    };
-    if disks.iter().any(|disk| disk.medium) {
-        return;
-    }
-    for disk in disks {
-        disk.medium = disk.holds.iter().any(|content| match &content.what {
-            Holding::Filesystem { uuid: is, .. } => is.as_deref() == Some(uuid),
-            Holding::Partition(partition) => partition.uuid.as_deref() == Some(uuid),
-            _ => false,
-        });
-    }
 }
 
 /// `MemTotal` of proc_meminfo(5), which is in KiB.

@@ -162,11 +162,32 @@ fn the_boot_chain_says_which_medium_it_was() {
     );
     let media = |line: &str| -> Vec<bool> {
         machine.put("proc/cmdline", line);
-        let disks = probe(&machine.roots()).disks;
-        disks.iter().map(|d| d.medium).collect()
+        let roots = machine.roots();
+        let marks = |disks: Vec<DiskFacts>| disks.iter().map(|d| d.medium).collect();
+        let listed = marks(list(&roots));
+        assert_eq!(marks(probe(&roots).disks), listed);
+        listed
     };
     assert_eq!(media("harrow.boot.medium=UUID=2026-11"), [false, true]);
     assert_eq!(media("quiet"), [false, false]);
+    machine.put("sys/block/sda/sda1/dev", "8:1\n");
+    machine.put("run/udev/data/b8:1", "E:ID_FS_UUID=2026-12\n");
+    assert_eq!(media("harrow.boot.medium=UUID=2026-12"), [true, false]);
+    let sdb = machine.0.path().join("sys/block/sdb");
+    fs::create_dir_all(machine.0.path().join("sys/dev/block")).unwrap();
+    std::os::unix::fs::symlink(&sdb, machine.0.path().join("sys/dev/block/8:16")).unwrap();
+    media("harrow.boot.medium=UUID=2026-11");
+    // A mounted CD is the medium; a disk with a copy of it is not.
+    let mounts = fs::read_to_string(machine.0.path().join("proc/self/mountinfo")).unwrap();
+    fs::create_dir_all(machine.0.path().join("sys/block/sr0")).unwrap();
+    link(&machine, "sys/dev/block/11:0", "sys/block/sr0");
+    let cd = "2 1 11:0 / /run/harrow/medium ro - iso9660 /dev/sr0 ro\n";
+    machine.put("proc/self/mountinfo", &format!("{mounts}{cd}"));
+    assert_eq!(media("harrow.boot.medium=UUID=2026-11"), [false, false]);
+    machine.put("proc/self/mountinfo", &mounts);
+    let number = rustix::fs::makedev(8, 16);
+    let sdb = probe_number(Path::new("/dev/sdb"), number, &machine.roots());
+    assert!(sdb.unwrap().unwrap().medium);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::config::Overwrite;
 use crate::disk::choose;
 use crate::disk::coverage;
-use crate::disk::release;
+use crate::disk::release::{self, Action};
 use crate::disk::target::Target;
 use crate::facts::{DiskFacts, Use};
 
@@ -15,6 +15,8 @@ use crate::facts::{DiskFacts, Use};
 pub struct Claim {
     /// Further disks to wipe.
     pub wipe: Vec<Target>,
+    /// What will be taken down.
+    pub release: Vec<Action>,
     /// What is worth knowing about disks.
     pub warnings: Vec<String>,
 }
@@ -28,29 +30,47 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
     }
     let coverage::Further { wipe, mut warnings } = coverage::further(word, machine, &needed);
     let others = kept(machine, needed.iter().copied().chain(&wipe));
-    let (mut wiped, mut refused) = (Vec::new(), Vec::new());
+    let (mut wiped, mut refused, mut release) = (Vec::new(), Vec::new(), Vec::new());
     for disk in &wipe {
         match release::actions(disk, &others) {
-            Ok(_) => wiped.push(disk.clone()),
+            Ok(actions) => {
+                release.extend(actions);
+                wiped.push(disk.clone());
+            }
             Err(error) => refused.push(format!("{} is left alone: {error}", disk.path.display())),
         }
     }
     warnings.append(&mut refused);
     let others = kept(machine, needed.iter().copied().chain(&wiped));
     for disk in needed {
-        let mut free = disk.clone();
-        if coverage::covers(word, disk) {
-            release::actions(disk, &others)?;
-            free.users.clear();
-        }
+        let free = as_free(word, disk, &others)?;
         let path = disk.path.display().to_string();
         choose::candidate_by_name(&free, 0).map_err(|why| why.failure(&path))?;
         coverage::check(word, disk)?;
+        if free != *disk {
+            release.extend(release::actions(disk, &others)?);
+        }
     }
     Ok(Claim {
         wipe: wiped.into_iter().map(Target::Disk).collect(),
+        release,
         warnings,
     })
+}
+
+/// A disk as it is once its leftovers are taken down, where the config's word covers that; `others` are
+/// disks that may not lose anything.
+pub fn as_free(
+    word: &Overwrite,
+    disk: &DiskFacts,
+    others: &[&DiskFacts],
+) -> anyhow::Result<DiskFacts> {
+    let mut free = disk.clone();
+    if coverage::covers(word, disk) {
+        release::actions(disk, others)?;
+        free.users.clear();
+    }
+    Ok(free)
 }
 
 /// The disks that are neither needed nor wiped.
@@ -117,7 +137,9 @@ mod tests {
     fn leftovers_are_taken_down_only_with_the_configs_word() {
         let machine = [disk("sda", Some("vg0")), disk("sdb", None)];
         assert_eq!(kind_of(claim_sda(&machine, false, &[])), Kind::DeviceInUse);
-        claim_sda(&machine, true, &[]).unwrap();
+        let group = Action::DeactivateGroup { vg: "vg0".into() };
+        let taken = claim_sda(&machine, true, &[]).unwrap();
+        assert_eq!(taken.release, [group]);
         let idle = DiskFacts {
             users: Vec::new(),
             ..machine[0].clone()
@@ -137,11 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_free_only_with_the_word_and_without_other_owners() {
+        let (sda, sdb) = (disk("sda", Some("vg0")), disk("sdb", Some("vg0")));
+        let mut word = Overwrite::default();
+        assert_eq!(as_free(&word, &sda, &[]).unwrap(), sda);
+        word.allowed = true;
+        assert_eq!(as_free(&word, &sda, &[]).unwrap().users, []);
+        as_free(&word, &sda, &[&sdb]).unwrap_err();
+    }
+
+    #[test]
     fn a_group_on_two_disks_needs_the_word_for_both() {
         let machine = [disk("sda", Some("vg0")), disk("sdb", Some("vg0"))];
         assert_eq!(kind_of(claim_sda(&machine, true, &[])), Kind::DeviceInUse);
         let both = claim_sda(&machine, true, &["/dev/sdb"]).unwrap();
         assert_eq!(both.wipe, [Target::Disk(machine[1].clone())]);
+        assert_eq!(both.release.len(), 2);
     }
 
     #[test]

@@ -16,13 +16,13 @@ use super::claim::claim;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
-use super::{signals, targets};
+use super::signals;
+use super::targets::{Chosen, choose_targets};
 use crate::config::{
     Answers, Config, Problems, Severity, Source, SourceKind, check_sources, origins, read_sources,
 };
-use crate::disk::ext4;
 use crate::disk::target::Target;
-use crate::facts::{self, Roots};
+use crate::disk::{ext4, release};
 use crate::failure::{Failure, Kind};
 use crate::image::set::ImageSet;
 use crate::image::source::Place;
@@ -120,12 +120,14 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     let image = ImageSet::open_at(&place, options.limits)?;
     let mut word = config.storage.overwrite.clone();
     word.allowed |= options.allow_overwrite;
-    let (target, data) = targets::choose_targets(&config, &word, options, &checked.main)?;
-    let machine = target
-        .facts()
-        .map(|_| facts::probe(&Roots::default()).disks);
+    let Chosen {
+        target,
+        data,
+        machine,
+    } = choose_targets(&config, &word, options, &checked.main)?;
     let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
-    let claimed = claim(&word, &needed, &machine.unwrap_or_default())?;
+    let claimed = claim(&word, &needed, &machine)?;
+    release::check_tools(&claimed.release)?;
     let unfinished = target.unfinished();
     let plan = plan_install(
         &config,

@@ -6,14 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::claim::as_free;
 use super::run::Options;
 use crate::config::{Config, DeviceChoice, Overwrite};
 use crate::disk::choose::{self, Refusal};
-use crate::disk::coverage;
 use crate::disk::layout::{DataPlace, least_data_disk, least_disk};
-use crate::disk::release;
 use crate::disk::target::Target;
-use crate::facts::{self, DiskFacts, Roots};
+use crate::facts::{self, DiskFacts, NOT_ALLOWED, Roots};
 use crate::failure::{Failure, Kind};
 use crate::sys::wait;
 
@@ -31,6 +30,16 @@ struct Asked<'a> {
     word: &'a Overwrite,
 }
 
+/// What is installed on, and among what it was chosen.
+pub struct Chosen {
+    /// The install disk, or a file.
+    pub target: Target,
+    /// The disk for data, when the config wants another one for it.
+    pub data: Option<Target>,
+    /// The disks of this machine with what they hold, read once; none for a file.
+    pub machine: Vec<DiskFacts>,
+}
+
 /// The target of an install, and the disk for data when the config wants another one for it.
 /// `source` is the config's name. A disk that is busy with leftovers of its former life can be chosen
 /// where `word` covers it.
@@ -39,7 +48,7 @@ pub fn choose_targets(
     word: &Overwrite,
     options: &Options,
     source: &str,
-) -> anyhow::Result<(Target, Option<Target>)> {
+) -> anyhow::Result<Chosen> {
     let refuse = |what: &str, hint: &str| {
         let message = format!("{source}: {what}");
         Failure::error(Kind::ConfigInvalid, message, hint)
@@ -61,7 +70,11 @@ pub fn choose_targets(
                 "leave it out: Longhorn's data then lies on the same file",
             ));
         }
-        return Ok((Target::probe(path, Some(size))?, None));
+        return Ok(Chosen {
+            target: Target::probe(path, Some(size))?,
+            data: None,
+            machine: Vec::new(),
+        });
     }
     let given = given.map(|path| DeviceChoice::Path(path.display().to_string()));
     let (field, choice) = match (&given, said) {
@@ -79,24 +92,25 @@ pub fn choose_targets(
         Some(_) => DataPlace::OtherDisk,
         None => config.storage.data,
     };
-    let asked = Asked {
+    let install = Asked {
         field,
         choice,
         least: least_disk(config.storage.sizes, place),
         word,
     };
-    let target = asked.target(options.patience)?;
-    let Some(choice) = data_disk else {
-        return Ok((target, None));
-    };
-    let asked = Asked {
+    let data = data_disk.map(|choice| Asked {
         field: "install.data_disk",
         choice,
         least: least_data_disk(),
         word,
-    };
-    let data = asked.target(options.patience)?;
-    if is_same(&target, &data) {
+    });
+    for asked in std::iter::once(&install).chain(&data) {
+        asked.wait(options.patience);
+    }
+    let machine = facts::probe(&Roots::default()).disks;
+    let target = install.target(&machine)?;
+    let data = data.map(|asked| asked.target(&machine)).transpose()?;
+    if data.as_ref().is_some_and(|data| is_same(&target, data)) {
         return Err(refuse(
             &format!(
                 "install.data_disk is the install disk, {}",
@@ -105,7 +119,11 @@ pub fn choose_targets(
             "name another disk, or leave it out: Longhorn's data then lies on the install disk",
         ));
     }
-    Ok((target, Some(data)))
+    Ok(Chosen {
+        target,
+        data,
+        machine,
+    })
 }
 
 fn is_said(choice: &&DeviceChoice) -> bool {
@@ -124,63 +142,90 @@ fn is_same(one: &Target, other: &Target) -> bool {
 }
 
 impl Asked<'_> {
-    /// The disk that is meant, with what it holds; waits for it to appear.
-    fn target(&self, patience: Duration) -> anyhow::Result<Target> {
-        let roots = Roots::default();
-        if !patience.is_zero() {
-            // Only to give it time: what is wrong with the disk is said better afterwards.
-            let appeared = || {
-                let there = match self.choice {
-                    DeviceChoice::Path(path) => Path::new(path).exists(),
-                    rule => match choose::choose(rule, &facts::list(&roots), self.least) {
-                        Ok(_) => true,
-                        Err(refusal) => !matches!(refusal, Refusal::NoSuch { .. }),
-                    },
-                };
-                Ok(there.then_some(()))
-            };
-            wait::until("the disk", patience, PAUSE, appeared).ok();
+    /// Waits for the disk to appear. Only to give it time: what is wrong with it is said better
+    /// afterwards.
+    fn wait(&self, patience: Duration) {
+        if patience.is_zero() {
+            return;
         }
-        let listed = facts::list(&roots);
-        let disks: Vec<DiskFacts> = listed.iter().map(|disk| self.as_free(disk)).collect();
+        let roots = Roots::default();
+        let appeared = || {
+            let there = match self.choice {
+                DeviceChoice::Path(path) => Path::new(path).exists(),
+                rule => match choose::choose(rule, &facts::list(&roots), self.least) {
+                    Ok(_) => true,
+                    Err(refusal) => !matches!(refusal, Refusal::NoSuch { .. }),
+                },
+            };
+            Ok(there.then_some(()))
+        };
+        wait::until("the disk", patience, PAUSE, appeared).ok();
+    }
+
+    /// The disk that is meant.
+    fn target(&self, machine: &[DiskFacts]) -> anyhow::Result<Target> {
+        match self.choose(machine)? {
+            Some(disk) => unheld(disk.clone()),
+            None => self.unlisted(),
+        }
+    }
+
+    /// The disk that is meant, among those of the machine; `None` for a path that is not one's.
+    fn choose<'a>(&self, machine: &'a [DiskFacts]) -> anyhow::Result<Option<&'a DiskFacts>> {
+        let disks: Vec<DiskFacts> = machine.iter().map(|disk| self.as_free(disk)).collect();
         let found = match self.choice {
             DeviceChoice::Path(path) => {
                 let Some(name) = name_in(path, &disks) else {
-                    // A RAID, or no disk at all: the probe says what it is.
-                    return self.unlisted(Path::new(path));
+                    return Ok(None);
                 };
                 choose::choose(&DeviceChoice::Path(name), &disks, self.least)
             }
             rule => choose::choose(rule, &disks, self.least),
         };
         let found = found.map_err(|refusal| refusal.failure(self.field))?;
-        let listed = listed.iter().find(|disk| disk.name == found.name);
-        let mut disk = listed.unwrap_or(found).clone();
-        facts::read_contents(&mut disk, &roots);
-        match disk.users.is_empty() {
-            true => Target::of_disk(disk),
-            false => Ok(Target::Disk(disk)),
-        }
+        Ok(machine.iter().find(|disk| disk.name == found.name))
     }
 
     /// The disk as it will be once its leftovers are taken down, when they may be.
     fn as_free(&self, disk: &DiskFacts) -> DiskFacts {
-        let mut free = disk.clone();
-        if coverage::covers(self.word, disk) && release::actions(disk, &[]).is_ok() {
-            free.users.clear();
+        let mut free = as_free(self.word, disk, &[]).unwrap_or_else(|_| disk.clone());
+        // The claim refuses one that can't be read. A rule must not go on to the next disk.
+        if disk.size > 0 {
+            free.unreadable = None;
         }
         free
     }
 
-    /// A device that is not among the disks of this machine.
-    fn unlisted(&self, path: &Path) -> anyhow::Result<Target> {
-        let mut target = Target::probe(path, None)?;
-        if let Target::Disk(disk) = &mut target {
-            let what = format!("{}: {}", self.field, path.display());
-            choose::candidate_by_name(disk, self.least).map_err(|why| why.failure(&what))?;
-            facts::read_contents(disk, &Roots::default());
-        }
-        Ok(target)
+    /// A device that is not among the disks of this machine: a RAID, or no disk at all. The probe
+    /// says what it is.
+    fn unlisted(&self) -> anyhow::Result<Target> {
+        let path = Path::new(self.choice.path().unwrap_or_default());
+        let mut disk = match Target::probe(path, None)? {
+            Target::Disk(disk) => disk,
+            file @ Target::File { .. } => return Ok(file),
+        };
+        facts::read_contents(&mut disk, &Roots::default());
+        self.check(&disk)?;
+        unheld(disk)
+    }
+
+    /// Whether a disk that was named may be taken once it is free.
+    fn check(&self, disk: &DiskFacts) -> anyhow::Result<()> {
+        let what = format!("{}: {}", self.field, disk.path.display());
+        choose::candidate_by_name(&self.as_free(disk), self.least).map_err(|why| why.failure(&what))
+    }
+}
+
+/// The kernel is asked too where nothing is known to use a disk. One that does not answer is not
+/// touched again: the claim refuses it.
+fn unheld(disk: DiskFacts) -> anyhow::Result<Target> {
+    let answers = disk
+        .unreadable
+        .as_ref()
+        .is_none_or(|why| why == NOT_ALLOWED);
+    match answers && disk.users.is_empty() {
+        true => Target::of_disk(disk),
+        false => Ok(Target::Disk(disk)),
     }
 }
 
@@ -199,6 +244,8 @@ fn name_in(path: &str, disks: &[DiskFacts]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DiskRule, Pick};
+    use crate::facts::{Content, Holding, Use, User};
 
     #[test]
     fn links_that_the_facts_do_not_have_are_followed() {
@@ -220,6 +267,95 @@ mod tests {
         );
         assert_eq!(name("/dev/zero"), None);
         assert_eq!(name("/no/such"), None);
+    }
+
+    #[test]
+    fn a_rule_chooses_by_what_the_disks_hold_and_passes_over_none_that_is_silent() {
+        let how = Use::Lvm {
+            vg: "vg0".into(),
+            lv: "root".into(),
+        };
+        let old = Content {
+            partition: None,
+            size: 1 << 40,
+            what: Holding::Harvester,
+        };
+        let sda = DiskFacts {
+            path: "/dev/sda".into(),
+            name: "sda".into(),
+            size: 1 << 40,
+            users: vec![User {
+                device: "sda1".into(),
+                how,
+            }],
+            holds: vec![old],
+            ..DiskFacts::default()
+        };
+        let sdb = DiskFacts {
+            path: "/dev/sdb".into(),
+            name: "sdb".into(),
+            size: 2 << 40,
+            ..DiskFacts::default()
+        };
+        let choose = |machine: &[DiskFacts]| {
+            let word = Overwrite {
+                wipe_all: true,
+                ..Overwrite::default()
+            };
+            let rule = DiskRule {
+                pick: Some(Pick::Smallest),
+                ..DiskRule::default()
+            };
+            let asked = Asked {
+                field: "install.device",
+                choice: &DeviceChoice::Rule(rule),
+                least: 0,
+                word: &word,
+            };
+            asked.choose(machine).unwrap().unwrap().clone()
+        };
+        assert_eq!(choose(&[sda.clone(), sdb.clone()]), sda);
+        let silent = DiskFacts {
+            unreadable: Some("no answer".into()),
+            users: Vec::new(),
+            ..sda
+        };
+        assert_eq!(choose(&[silent.clone(), sdb]), silent);
+    }
+
+    #[test]
+    fn a_raid_with_leftovers_is_taken_with_the_configs_word() {
+        let how = Use::Lvm {
+            vg: "vg0".into(),
+            lv: "root".into(),
+        };
+        let raid = DiskFacts {
+            path: "/dev/md0".into(),
+            name: "md0".into(),
+            size: 1 << 40,
+            users: vec![User {
+                device: "md0".into(),
+                how,
+            }],
+            ..DiskFacts::default()
+        };
+        let check = |allowed, least| {
+            let word = Overwrite {
+                allowed,
+                ..Overwrite::default()
+            };
+            let asked = Asked {
+                field: "install.device",
+                choice: &DeviceChoice::Path("/dev/md0".into()),
+                least,
+                word: &word,
+            };
+            let refused = asked.check(&raid).err();
+            refused.map(|error| Failure::of(&error).unwrap().kind)
+        };
+        assert_eq!(check(true, 0), None);
+        assert_eq!(check(false, 0), Some(Kind::DeviceInUse));
+        assert_eq!(check(true, 2 << 40), Some(Kind::DeviceTooSmall));
     }
 
     #[test]

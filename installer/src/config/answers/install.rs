@@ -70,10 +70,11 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "var-size", "x-default" = "150Gi"), example = &"200Gi")]
     pub persistent_partition_size: Option<String>,
     /// Whether the install disk and the data disk may be overwritten when they hold data. Without it,
-    /// `wipe_all_disks` or their names in `wipe_disks_list`, such a disk is refused.
+    /// such a disk is refused, unless `wipe_disks_list` names it, or it holds an old install and
+    /// `wipe_all_disks` is set.
     #[schemars(extend("x-default" = false))]
     pub allow_overwrite: Option<bool>,
-    /// Wipe every disk that holds an old install.
+    /// Wipe every disk that holds an old install, and no other.
     #[schemars(extend("x-default" = false))]
     pub wipe_all_disks: Option<bool>,
     /// Disks to wipe besides the install disk. One that is missing or failing is said and passed over.

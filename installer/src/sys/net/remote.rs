@@ -57,7 +57,6 @@ pub struct Remote {
     shown: String,
     limits: Limits,
     identity: Identity,
-    ranges: bool,
     html: bool,
 }
 
@@ -77,7 +76,6 @@ impl Remote {
             shown: masked_url(url),
             limits,
             identity: Identity::default(),
-            ranges: false,
             html: false,
         };
         let mut faults = Faults::new(limits);
@@ -100,11 +98,6 @@ impl Remote {
     /// Whether the server calls it a web page.
     pub fn is_html(&self) -> bool {
         self.html
-    }
-
-    /// Whether the server gives parts of it.
-    pub fn gives_ranges(&self) -> bool {
-        self.ranges
     }
 
     /// The URL without secrets.
@@ -135,10 +128,6 @@ impl Remote {
         if !status.is_success() && !empty {
             return Err(refusal(&response));
         }
-        let part = (status == StatusCode::PARTIAL_CONTENT)
-            .then(|| part_of(&response))
-            .flatten();
-        self.ranges = part.is_some();
         self.identity = identity(&response);
         if empty {
             self.identity.size = Some(0);
