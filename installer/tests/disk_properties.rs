@@ -310,7 +310,7 @@ fn nothing_is_lost_without_the_configs_word() {
         }
         let disk = dice.pick(&disks);
         let named = |disk: &DiskFacts| word.wipe.iter().any(|n| disk.path.to_str() == Some(n));
-        let Ok(claim) = claim(&word, &[&Target::Disk(disk.clone())], &disks) else {
+        let Ok(claim) = claim(&word, &[&Target::Disk(disk.clone())], &disks, None) else {
             refused += 1;
             continue;
         };

@@ -6,6 +6,9 @@
 use std::path::Path;
 
 use super::choose::{self, WhyNot};
+use uuid::Uuid;
+
+use super::layout::{Role, derive};
 use crate::config::Overwrite;
 use crate::facts::{Content, DiskFacts, Holding, Use, User, content};
 use crate::failure::{Failure, Kind};
@@ -49,6 +52,17 @@ fn is_called(disk: &DiskFacts, name: &str) -> bool {
         || disk.links.iter().any(|link| link == path)
         || kernels(&disk.name)
         || disk.paths.iter().any(kernels)
+}
+
+/// Whether all that a disk holds is the data partition that the install `id` made there. When that
+/// one did not end, nobody has put anything into it yet.
+pub fn is_of_install(disk: &DiskFacts, id: Uuid) -> bool {
+    let made = derive(id, Role::Data.label()).to_string();
+    let mut partitions = disk.holds.iter().filter_map(|content| match &content.what {
+        Holding::Partition(partition) => Some(partition.uuid.as_deref()),
+        _ => None,
+    });
+    partitions.next() == Some(Some(made.as_str())) && partitions.next().is_none()
 }
 
 /// Refuses a disk that holds data which the config's word does not cover.

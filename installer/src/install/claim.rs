@@ -3,6 +3,8 @@
 //! In: the config's word, the chosen targets, facts of the machine. Out: [`Claim`], or a refusal.
 //! Pure.
 
+use uuid::Uuid;
+
 use crate::config::Overwrite;
 use crate::disk::choose;
 use crate::disk::coverage;
@@ -21,8 +23,14 @@ pub struct Claim {
     pub warnings: Vec<String>,
 }
 
-/// Decides whether the disks that an install needs may be taken, and which others are wiped.
-pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> anyhow::Result<Claim> {
+/// Decides whether the disks that an install needs may be taken, and which others are wiped. `ours`
+/// is the install that did not end on the first of them: what it made on another is no data.
+pub fn claim(
+    word: &Overwrite,
+    needed: &[&Target],
+    machine: &[DiskFacts],
+    ours: Option<Uuid>,
+) -> anyhow::Result<Claim> {
     let needed: Vec<&DiskFacts> = needed.iter().filter_map(|t| t.facts()).collect();
     if needed.is_empty() {
         // A file is made for another machine, whose disks nobody knows here.
@@ -46,7 +54,9 @@ pub fn claim(word: &Overwrite, needed: &[&Target], machine: &[DiskFacts]) -> any
         let free = as_free(word, disk, &others)?;
         let path = disk.path.display().to_string();
         choose::candidate_by_name(&free, 0).map_err(|why| why.failure(&path))?;
-        coverage::check(word, disk)?;
+        if !ours.is_some_and(|id| coverage::is_of_install(disk, id)) {
+            coverage::check(word, disk)?;
+        }
         if free != *disk {
             release.extend(release::actions(disk, &others)?);
         }
@@ -92,6 +102,7 @@ pub fn kept<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::layout::{Role, derive};
     use crate::facts::{Content, Holding, User};
     use crate::failure::{Failure, Kind};
 
@@ -126,7 +137,7 @@ mod tests {
             wipe: wipe.iter().map(|n| (*n).to_owned()).collect(),
             ..Overwrite::default()
         };
-        claim(&word, &[&Target::Disk(machine[0].clone())], machine)
+        claim(&word, &[&Target::Disk(machine[0].clone())], machine, None)
     }
 
     fn kind_of(result: anyhow::Result<Claim>) -> Kind {
@@ -169,6 +180,39 @@ mod tests {
     }
 
     #[test]
+    fn what_an_unfinished_install_made_on_the_data_disk_is_no_data() {
+        let id = Uuid::from_u128(3);
+        let made = |id| crate::facts::Partition {
+            uuid: Some(derive(id, Role::Data.label()).to_string()),
+            ..Default::default()
+        };
+        let mut data = disk("sdb", None);
+        let content = |partition, what| Content {
+            partition: Some(partition),
+            size: 1 << 40,
+            what,
+        };
+        data.holds = vec![
+            content(1, Holding::Partition(made(id))),
+            content(1, Holding::Longhorn),
+        ];
+        let claim_both = |data: &DiskFacts, ours| {
+            let machine = [disk("sda", None), data.clone()];
+            let targets = machine.clone().map(Target::Disk);
+            let needed = [&targets[0], &targets[1]];
+            claim(&Overwrite::default(), &needed, &machine, ours)
+        };
+        claim_both(&data, Some(id)).unwrap();
+        let refused = [None, Some(Uuid::from_u128(4))];
+        for ours in refused {
+            assert_eq!(kind_of(claim_both(&data, ours)), Kind::DeviceHoldsData);
+        }
+        // Somebody has put another partition there since.
+        data.holds.push(content(2, Holding::Partition(made(id))));
+        assert_eq!(kind_of(claim_both(&data, Some(id))), Kind::DeviceHoldsData);
+    }
+
+    #[test]
     fn a_group_on_two_disks_needs_the_word_for_both() {
         let machine = [disk("sda", Some("vg0")), disk("sdb", Some("vg0"))];
         assert_eq!(kind_of(claim_sda(&machine, true, &[])), Kind::DeviceInUse);
@@ -198,6 +242,9 @@ mod tests {
             begun: false,
         };
         let word = Overwrite::default();
-        assert_eq!(claim(&word, &[&file], &machine).unwrap(), Claim::default());
+        assert_eq!(
+            claim(&word, &[&file], &machine, None).unwrap(),
+            Claim::default()
+        );
     }
 }

@@ -126,9 +126,10 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         machine,
     } = choose_targets(&config, &word, options, &checked.main)?;
     let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
-    let claimed = claim(&word, &needed, &machine)?;
-    release::check_tools(&claimed.release)?;
     let unfinished = target.unfinished();
+    let ours = unfinished.as_ref().map(|(_, u)| u.install_id);
+    let claimed = claim(&word, &needed, &machine, ours)?;
+    release::check_tools(&claimed.release)?;
     let plan = plan_install(
         &config,
         PlanInputs {

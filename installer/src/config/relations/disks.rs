@@ -20,14 +20,6 @@ pub fn disks_go_together(answers: &Answers, problems: &mut Problems) {
             "leave it out: the data of virtual machines then lies on the install disk anyway",
         );
     }
-    if install.wipe_all_disks == Some(true) && !install.wipe_disks_list.is_empty() {
-        problems.add(
-            Code::WipeConflict,
-            "install.wipe_disks_list",
-            "wipe_all_disks wipes them anyway",
-            "keep one of the two",
-        );
-    }
     // Without `allow_overwrite`, the name in the list is what allows it.
     let anyway = install.allow_overwrite == Some(true);
     for (key, choice) in [
