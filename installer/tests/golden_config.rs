@@ -1,6 +1,8 @@
 //! Golden folders: the configs of every `tests/golden/config/<case>` have exactly the problems
 //! of its `expected.txt`. Several configs are the nodes of one cluster; `facts.json`, when it
-//! is there, is the machine. Cases that begin with `good-` have no errors, all others have.
+//! is there, is the machine, and `cmdline.txt` the kernel command line of each, or alone the
+//! only source; `merged.txt` then has every value and its origin. Cases that begin with `good-`
+//! have no errors, all others have.
 //!
 //! `make bless` rewrites the expectations, and docs/config.md; the diff is then what a reviewer
 //! looks at.
@@ -15,25 +17,35 @@ use std::path::{Path, PathBuf};
 
 use golden::{cases, check, entries};
 use harrow::config::{
-    self, Checked, Code, Look, Problems, Source, SourceKind, check_fleet, check_machine,
-    check_sources, read_sources, render_text,
+    self, Checked, Code, Look, Problems, Salt, Source, SourceKind, check_fleet, check_machine,
+    check_sources, cmdline, read_sources, render_text,
 };
+use harrow::sys::cmdline::Cmdline;
 
 /// Stands in the cases wherever a value is secret.
 const SECRET: &str = "golden-secret";
+
+const SALT: Salt = [7; 12];
 
 /// A whole crypt(3) hash.
 const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
 
 fn nodes_of(case: &Path) -> Vec<Checked> {
     let is_config = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml");
+    let words = fs::read_to_string(case.join("cmdline.txt")).ok();
+    let words = words.and_then(|text| cmdline::source(&Cmdline::parse(&text)));
     let read = |path: PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let bytes = fs::read(path).unwrap();
-        read_sources(&[Source::yaml(SourceKind::File, &name, bytes)], [7; 12])
+        let mut sources = vec![Source::yaml(SourceKind::File, &name, bytes)];
+        sources.extend(words.clone());
+        read_sources(&sources, SALT)
     };
     let files = entries(case).into_iter().filter(is_config);
     let mut nodes: Vec<Checked> = files.map(read).collect();
+    if nodes.is_empty() {
+        nodes.extend(words.map(|words| read_sources(&[words], SALT)));
+    }
     if let Ok(facts) = fs::read(case.join("facts.json")) {
         let facts = serde_json::from_slice(&facts).unwrap();
         for node in &mut nodes {
@@ -61,6 +73,9 @@ fn configs_have_exactly_their_problems() {
         }
         if let ([node], true) = (nodes.as_slice(), name.starts_with("good-")) {
             stored_says_the_same(node);
+            if case.join("cmdline.txt").exists() {
+                check(&case.join("merged.txt"), &render_text(node));
+            }
         }
         problems.sort();
         seen.extend(problems.0.iter().map(|p| p.code));
