@@ -6,6 +6,10 @@
 #[cfg(test)]
 extern crate self as harrow;
 
+#[cfg(test)]
+#[path = "../tests/common/server.rs"]
+mod test_server;
+
 pub mod config;
 pub mod disk;
 pub mod facts;

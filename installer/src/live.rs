@@ -8,8 +8,6 @@ mod keys;
 mod medium;
 mod metadata;
 mod seeds;
-#[cfg(test)]
-mod server;
 
 pub use fetch::follow_config_url;
 pub use keys::{GITHUB, fetch_keys, people};
@@ -166,6 +164,7 @@ pub fn default_consoles() -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::check_sources;
+    use crate::test_server::{good, serve};
 
     #[test]
     fn a_config_that_need_not_be_there() {
@@ -213,8 +212,8 @@ mod tests {
         std::fs::write(path("defaults.yaml"), text(0)).unwrap();
         std::fs::write(path("block/vdb/size"), "2880\n").unwrap();
         seeds::make_seed(&path("dev/vdb"), &text(1));
-        let (metadata, asked) = server::serve(&text(2));
-        let (config_url, _) = server::serve(&text(3));
+        let (metadata, asked) = serve(vec![good(text(2))]);
+        let (config_url, _) = serve(vec![good(text(3))]);
         let on_medium = format!("{}\ninstall: {{config_url: {config_url}/x}}", text(4));
         std::fs::write(path("medium/harrow/harrow.yaml"), on_medium).unwrap();
         let words = "harrow.os.sysctls.line=5";
@@ -233,7 +232,7 @@ mod tests {
         };
         let mut sources = find_sources(&places, &reach, &|_| {}).unwrap();
         follow_config_url(&mut sources, &reach, &|_| {}).unwrap();
-        assert!(asked.join().unwrap().starts_with("GET /seed/user-data "));
+        assert!(asked.recv().unwrap().starts_with("GET /seed/user-data "));
         let checked = check_sources(&sources);
         assert!(checked.readable, "{}", checked.problems);
         for (i, key) in keys.iter().enumerate() {

@@ -1,39 +1,52 @@
 //! Golden folders: the configs of every `tests/golden/config/<case>` have exactly the problems
 //! of its `expected.txt`. Several configs are the nodes of one cluster; `facts.json`, when it
-//! is there, is the machine. Cases that begin with `good-` have no errors, all others have.
+//! is there, is the machine, and `cmdline.txt` the kernel command line of each, or alone the
+//! only source; `merged.txt` then has every value and its origin. Cases that begin with `good-`
+//! have no errors, all others have.
 //!
 //! `make bless` rewrites the expectations, and docs/config.md; the diff is then what a reviewer
 //! looks at.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
+#[path = "common/fleet.rs"]
+mod fleet;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/nonsense.rs"]
+mod nonsense;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use golden::{cases, check, entries};
 use harrow::config::{
-    self, Checked, Code, Look, Problems, Source, SourceKind, check_fleet, check_machine,
-    check_sources, read_sources, render_text,
+    self, Checked, Code, Look, Problems, Salt, Source, SourceKind, check_fleet, check_machine,
+    check_sources, cmdline, read_sources, render_text,
 };
+use harrow::sys::cmdline::Cmdline;
 
 /// Stands in the cases wherever a value is secret.
 const SECRET: &str = "golden-secret";
 
-/// A whole crypt(3) hash.
-const HASH: &str = "$6$salt$3aEJgflnzWuw1O3tr0IYSmhUY0cZ7iBQeBP392T7RXjLP3TKKu3ddIapQaCpbD4p9ioeGaVIjOHaym7HvCuUm0";
+const SALT: Salt = [7; 12];
 
 fn nodes_of(case: &Path) -> Vec<Checked> {
     let is_config = |p: &PathBuf| p.extension().is_some_and(|e| e == "yaml");
+    let words = fs::read_to_string(case.join("cmdline.txt")).ok();
+    let words = words.and_then(|text| cmdline::source(&Cmdline::parse(&text)));
     let read = |path: PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let bytes = fs::read(path).unwrap();
-        read_sources(&[Source::yaml(SourceKind::File, &name, bytes)], [7; 12])
+        let mut sources = vec![Source::yaml(SourceKind::File, &name, bytes)];
+        sources.extend(words.clone());
+        read_sources(&sources, SALT)
     };
     let files = entries(case).into_iter().filter(is_config);
     let mut nodes: Vec<Checked> = files.map(read).collect();
+    if nodes.is_empty() {
+        nodes.extend(words.map(|words| read_sources(&[words], SALT)));
+    }
     if let Ok(facts) = fs::read(case.join("facts.json")) {
         let facts = serde_json::from_slice(&facts).unwrap();
         for node in &mut nodes {
@@ -61,6 +74,9 @@ fn configs_have_exactly_their_problems() {
         }
         if let ([node], true) = (nodes.as_slice(), name.starts_with("good-")) {
             stored_says_the_same(node);
+            if case.join("cmdline.txt").exists() {
+                check(&case.join("merged.txt"), &render_text(node));
+            }
         }
         problems.sort();
         seen.extend(problems.0.iter().map(|p| p.code));
@@ -88,36 +104,11 @@ fn stored_says_the_same(node: &Checked) {
 /// What a hostile source may cost.
 #[test]
 fn large_nonsense_is_refused_quickly() {
-    let many_keys: String = (0..15_000).map(|i| format!("k{i}: 1\n")).collect();
-    let many_sysctls: String = (0..15_000).map(|i| format!("  '..{i}': 1\n")).collect();
-    for text in [
-        many_keys.clone(),
-        format!("os:\n  sysctls:\n{}", many_sysctls.replace("  '", "    '")),
-        format!("os:\n  labels:\n{}", many_sysctls.replace("  '", "    '")),
-        format!(
-            "os:\n  environment:\n{}",
-            many_sysctls.replace("  '", "    '")
-        ),
-        format!(
-            "cluster:\n  ip_pools:\n    a: [{}]",
-            "10.0.0.0/8, ".repeat(15_000)
-        ),
-        format!("os:\n  ntp_servers: {:?}", "a_, ".repeat(200_000)),
-        "[".repeat(1 << 20),
-        "{a: ".repeat(200_000),
-        "- ".repeat(500_000),
-        "? ".repeat(500_000),
-        "&a ".repeat(300_000),
-        "a: &a [*a, *a]\n".repeat(60_000),
-        format!("a: \"{}\"", "\\u0041".repeat(150_000)),
-        format!("{}: 1", "k".repeat(1_000_000)),
-        "#".repeat(1 << 20),
-        "a: |\n".to_owned() + &" x\n".repeat(300_000),
-    ] {
+    for text in nonsense::texts() {
         let start: String = text.chars().take(20).collect();
         let started = std::time::Instant::now();
         let strong = Source::yaml(SourceKind::File, "strong", text.as_str());
-        let weak = Source::yaml(SourceKind::Oem, "weak", many_keys.as_str());
+        let weak = Source::yaml(SourceKind::Oem, "weak", nonsense::many_keys());
         let alone = check_sources(std::slice::from_ref(&strong));
         assert!(alone.problems.has_errors(), "{start:?}");
         assert!(check_sources(&[weak, strong]).problems.has_errors());
@@ -134,20 +125,7 @@ fn large_nonsense_is_refused_quickly() {
 /// duplicates a set, each of these took several times as long as it may.
 #[test]
 fn many_free_keys_and_items_take_no_longer() {
-    let keys = |head: &str| -> String {
-        let key = |i: usize| format!("    nonsense-of-a-name-{i}: '1'\n");
-        head.to_owned() + &(0..9000).map(key).collect::<String>()
-    };
-    let disk = |i: usize| format!("/dev/disk/by-id/a-long-name-of-a-disk-{i}, ");
-    let disks: String = (0..18_000).map(disk).collect();
-    for (text, seconds) in [
-        (keys("system_settings:\n"), 6),
-        (
-            keys("install:\n  management_interface:\n   bond_options:\n"),
-            6,
-        ),
-        (format!("install:\n  wipe_disks_list: [{disks}]\n"), 3),
-    ] {
+    for (text, seconds) in nonsense::texts_of_the_schema().into_iter().zip([6, 6, 3]) {
         let start: String = text.chars().take(30).collect();
         let started = std::time::Instant::now();
         let source = Source::yaml(SourceKind::File, "many", text);
@@ -169,38 +147,9 @@ fn the_documentation_is_current() {
 #[test]
 fn a_thousand_nodes_are_one_cluster() {
     let started = std::time::Instant::now();
-    let nodes: Vec<Checked> = (0..1000).map(node_of_many).collect();
+    let nodes: Vec<Checked> = (0..1000).map(fleet::node).collect();
     let problems = check_fleet(&nodes);
     assert_eq!(problems.0, []);
-    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     eprintln!("a thousand configs: {:?}", started.elapsed());
-}
-
-fn node_of_many(i: usize) -> Checked {
-    let (head, mode) = if i == 0 {
-        // A /14 has a /24 for each.
-        (
-            "",
-            "create\n  vip: 10.0.0.5\n  cluster_pod_cidr: 10.128.0.0/14",
-        )
-    } else {
-        ("server_url: https://10.0.0.5:443\n", "join\n  role: worker")
-    };
-    let mode = if i == 1 || i == 2 { "join" } else { mode };
-    let text = format!(
-        "{head}token: {SECRET}\nos:\n  hostname: node-{i}\n  password: {HASH}\n  dns_nameservers: [10.0.0.2]\n  \
-         ntp_servers: [10.0.0.3]\n  sysctls: {{vm.swappiness: 1, kernel.printk: 4 4 1 7}}\n  write_files:\n    \
-         - {{path: /etc/motd, content: hello, permissions: '0644'}}\ninstall:\n  mode: {mode}\n  device: /dev/sda\n  \
-         management_interface:\n    interfaces: [{{hw_addr: '52:54:00:00:{:02x}:{:02x}'}}]\n    method: static\n    \
-         ip: 10.0.{}.{}\n    subnet_mask: 255.255.0.0\n    gateway: 10.0.0.1\n",
-        i / 256,
-        i % 256,
-        10 + i / 250,
-        1 + i % 250,
-    );
-    check_sources(&[Source::yaml(
-        SourceKind::File,
-        &format!("node-{i}.yaml"),
-        text,
-    )])
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use golden::{cases, check, folder};
-use harrow::config::{Answers, resolve};
+use harrow::config::{Source, SourceKind, read_sources};
 use harrow::node::accounts::Accounts;
 use harrow::node::files::render_tree;
 use harrow::node::render::{self, NodeInputs};
@@ -33,8 +33,8 @@ fn configs_render_to_their_files() {
     for case in cases("node", 5) {
         let path = case.join("config.yaml");
         let text = fs::read_to_string(&path).unwrap();
-        let answers = Answers::parse(&text, &path.display().to_string(), [7; 12]).unwrap();
-        let config = resolve(&answers).unwrap();
+        let source = Source::yaml(SourceKind::File, &path.display().to_string(), text);
+        let config = read_sources(&[source], [7; 12]).config.unwrap();
         let files = render::render_node(&NodeInputs {
             config: &config,
             accounts: &accounts(),

@@ -31,7 +31,7 @@ Weakest first:
 | image defaults | `/usr/share/harrow/config.yaml` of the live system |
 | seed disks | NoCloud (label `cidata`, file `user-data`) and ConfigDrive (label `config-2`, file `openstack/latest/user_data`), FAT or ISO 9660, on any disk, partition or CD of the machine, or given with `--seed` |
 | cloud metadata | `user-data` below the URL of `ds=nocloud;s=URL` (or `ds=nocloud-net`) on the kernel command line |
-| `install.config_url` | http or https, with `install.config_headers` and `install.config_ca`; a path, from `/` on, is one on the medium. Any other source can name it, but not the one at a URL |
+| `install.config_url` | http or https, with `install.config_headers` and `install.config_ca`; a path, from `/` on, is one on the medium. Any other source can name it, cloud metadata too, but not the config that came from here |
 | the OEM partition | a node's own config, at every boot |
 | files | `/harrow/harrow.yaml` on the medium, `harrow.yaml` on its small FAT partition, then `--config` in their order, the later stronger |
 | kernel command line | `harrow.` and `harvester.` |
@@ -39,7 +39,7 @@ Weakest first:
 
 They are merged key by key. A list, and a disk rule, is taken as a whole from the strongest source that has it. A key without a
 value, such as `vip:`, says nothing. `harrow config show` prints the result with the origin of every value; with `--follow` it fetches
-what an install would fetch. An install on the live medium takes all sources of the machine, or with `--alone` only what it is given.
+the configs that an install would fetch, not the keys of `github:USER`. An install on the live medium takes all sources of the machine, or with `--alone` only what it is given.
 
 What is fetched is tried for three minutes (`--wait SECONDS`), again and again while the network or the server has a fault that
 may go away; a server may ask for pauses (`Retry-After`) of up to a minute. `ds=nocloud` or `ds=configdrive` without a URL promises a seed disk:

@@ -92,6 +92,7 @@ pub fn shape() -> &'static Shape {
 
 /// The shape of a key such as `os.hostname` or `install.addons.descheduler.enabled`; list
 /// indices are left out. Free keys of maps may hold dots.
+#[cfg(test)]
 pub fn shape_at(path: &str) -> Option<&'static Shape> {
     let mut here = shape();
     let mut rest = path;

@@ -19,7 +19,7 @@ pub const MASK: &str = "***";
 /// Text that is never shown.
 ///
 /// `Serialize` writes the text itself, since the node's own config must hold it: what is
-/// serialised for people has to be masked first, with [`Secret::masked`].
+/// serialised for people has to be masked first, with [`MASK`].
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -38,11 +38,6 @@ impl Secret {
     /// Whether there is no text at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The mask as a value of its own, for output that people read.
-    pub fn masked() -> Self {
-        Self::new(MASK)
     }
 }
 

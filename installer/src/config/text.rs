@@ -1,36 +1,15 @@
-//! Answers as text: reading YAML, and the form in which they are stored on the node.
+//! The form in which answers are stored on the node.
 //!
-//! In: YAML from a named source. Out: [`Answers`], or an error with line and column that never
-//! quotes the line itself, since it may hold a secret.
+//! In: [`Answers`]. Out: YAML that is read back as what was said.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value as Json;
 
 use super::answers::Answers;
 use super::formats;
-use super::load::read_sources;
 use super::password::FORGOTTEN;
-use super::problem::Severity;
-use super::secret::Salt;
-use super::source::{Source, SourceKind};
-use crate::failure::{Failure, Kind};
 
 impl Answers {
-    /// Reads a config and checks its shape. `source` names it in errors.
-    pub fn parse(text: &str, source: &str, salt: Salt) -> anyhow::Result<Self> {
-        let checked = read_sources(&[Source::yaml(SourceKind::File, source, text)], salt);
-        let mut errors = checked.problems.only(Severity::Error);
-        errors.0.retain(|p| p.code.is_of_shape());
-        if errors.0.is_empty() {
-            return Ok(checked.answers);
-        }
-        Err(Failure::error(
-            Kind::ConfigInvalid,
-            errors.to_string(),
-            "correct the file; nothing was changed on any disk",
-        ))
-    }
-
     /// What is stored on the node. Only hashed passwords are: any other is a mistake of ours.
     pub fn to_node_yaml(&self) -> anyhow::Result<String> {
         if let Some(password) = &self.os.password {
@@ -65,7 +44,8 @@ fn drop_empty(json: &mut Json) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::load::{Checked, read_sources};
+    use super::super::source::{Source, SourceKind};
 
     const GOOD: &str = "
 scheme_version: 1
@@ -82,12 +62,16 @@ install:
   managementInterface: { interfaces: [{ hwAddr: '52:54:00:12:34:56' }], method: dhcp }
 ";
 
+    fn read(text: &str) -> Checked {
+        read_sources(&[Source::yaml(SourceKind::File, "c.yaml", text)], [7; 12])
+    }
+
     #[test]
     fn what_is_stored_says_the_same_and_hides_the_password() {
-        let mut answers = Answers::parse(GOOD, "x.yaml", [7; 12]).unwrap();
+        let mut answers = read(GOOD).answers;
         let stored = answers.to_node_yaml().unwrap();
         assert!(!stored.contains("password: pass"), "{stored}");
-        let again = Answers::parse(&stored, "stored", [9; 12]).unwrap();
+        let again = read(&stored).answers;
         let hash = again.os.password.clone().unwrap();
         assert!(hash.expose().starts_with("$6$"), "{hash:?}");
         assert_eq!(again.to_node_yaml().unwrap(), stored, "hashed only once");
@@ -109,9 +93,7 @@ install:
             ("token: {a: hunter2}\n", "c.yaml:1:8", "a text"),
             ("", "c.yaml: ", "is empty"),
         ] {
-            let error = Answers::parse(text, "c.yaml", [7; 12]).unwrap_err();
-            let message = error.to_string();
-            assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigInvalid);
+            let message = read(text).problems.to_string();
             assert!(
                 message.contains(place) && message.contains(what),
                 "{text}: {message}"

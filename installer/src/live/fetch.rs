@@ -82,8 +82,8 @@ pub(super) fn failure(key: &str, error: &anyhow::Error, hint: &str) -> anyhow::E
 mod tests {
     use std::time::Duration;
 
-    use super::super::server::serve;
     use super::*;
+    use crate::test_server::{good, serve};
 
     fn follow(sources: &mut Vec<Source>, tell: &dyn Fn(String)) -> anyhow::Result<()> {
         let reach = Reach {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_config_comes_with_the_headers_that_it_wants() {
-        let (base, server) = serve("os: {hostname: far}");
+        let (base, server) = serve(vec![good("os: {hostname: far}")]);
         let text =
             format!("install: {{config_url: {base}/x, config_headers: {{X-Token: hunter2}}}}");
         let mut sources = vec![file(&text)];
@@ -124,7 +124,7 @@ mod tests {
         follow(&mut sources, &|line| *told.borrow_mut() += &line).unwrap();
         assert!(
             server
-                .join()
+                .recv()
                 .unwrap()
                 .to_lowercase()
                 .contains("x-token: hunter2")
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_page_is_no_config() {
-        let (base, _server) = serve("<html>log in</html>");
+        let (base, _server) = serve(vec![good("<html>log in</html>")]);
         let mut sources = vec![file(&format!("install: {{config_url: {base}/x}}"))];
         let error = follow(&mut sources, &|_| {}).unwrap_err();
         assert!(format!("{error:#}").contains("HTML"), "{error:#}");
@@ -145,7 +145,9 @@ mod tests {
 
     #[test]
     fn only_the_first_config_is_followed_further() {
-        let (base, _server) = serve("install: {config_url: \"http://127.0.0.1:1/z\"}");
+        let (base, _server) = serve(vec![good(
+            "install: {config_url: \"http://127.0.0.1:1/z\"}",
+        )]);
         let mut sources = vec![file(&format!("install: {{config_url: {base}/x}}"))];
         let told = std::cell::RefCell::new(String::new());
         follow(&mut sources, &|line| *told.borrow_mut() += &line).unwrap();

@@ -81,8 +81,8 @@ mod tests {
     use std::cell::RefCell;
     use std::time::Duration;
 
-    use super::super::server::serve;
     use super::*;
+    use crate::test_server::{good, serve};
 
     const KEY: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBtU7Kq3Y0mZ4c4o8m1uO9bq1n4E2iZJp0m7nYkq7Z9v";
@@ -101,11 +101,11 @@ mod tests {
 
     #[test]
     fn people_become_their_keys() {
-        let (server, request) = serve(&format!("{KEY}\n\nssh-dss AAAA\n{KEY}\n"));
+        let (server, request) = serve(vec![good(format!("{KEY}\n\nssh-dss AAAA\n{KEY}\n"))]);
         let told = RefCell::new(Vec::new());
         let keys = people(&format!("{server}/"), &|line| told.borrow_mut().push(line));
         assert_eq!(keys.unwrap(), ["ssh-own key", KEY]);
-        assert!(request.join().unwrap().starts_with("GET /some-body.keys "));
+        assert!(request.recv().unwrap().starts_with("GET /some-body.keys "));
         let told = told.into_inner();
         assert!(
             told[1].starts_with("warning") && told.len() == 2,
@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn no_keys_are_an_error() {
-        let (empty, _) = serve("");
-        let (page, _) = serve("<html>log in</html>");
+        let (empty, _) = serve(vec![good("")]);
+        let (page, _) = serve(vec![good("<html>log in</html>")]);
         for server in [empty.as_str(), &page, "http://127.0.0.1:1"] {
             let error = people(server, &|_| {}).unwrap_err();
             assert!(error.to_string().contains("github:some-body"), "{error}");

@@ -85,8 +85,8 @@ fn user_data_url(place: &str) -> anyhow::Result<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::server::serve;
     use super::*;
+    use crate::test_server::{good, serve};
 
     #[test]
     fn words_of_no_cloud() {
@@ -139,9 +139,9 @@ mod tests {
         };
         let error = find("http://127.0.0.1:1/").unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::ConfigMissing);
-        let (url, _) = serve("#cloud-config\n");
+        let (url, _) = serve(vec![good("#cloud-config\n")]);
         assert_eq!(find(&url).unwrap(), None);
-        let (url, _) = serve("token: x\n");
+        let (url, _) = serve(vec![good("token: x\n")]);
         let source = find(&url).unwrap().unwrap();
         assert_eq!(source.kind, SourceKind::Metadata);
         assert_eq!(&*source.name, format!("{url}/user-data"));

@@ -91,13 +91,14 @@ fn write(top: &Path, path: &str, content: &Content) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::read_sources;
 
     #[test]
     fn every_file_is_there_and_no_clear_password() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("node");
         let text = "token: x\nos: {hostname: n1, password: hunter2}\ninstall: {mode: create}\n";
-        let answers = Answers::parse(text, "x", [7; 12]).unwrap();
+        let answers = read_sources(&[Source::yaml(SourceKind::File, "x", text)], [7; 12]).answers;
         let paths = write_node(&answers, &out).unwrap();
         assert!(paths.contains(&"/etc/hostname".to_owned()), "{paths:?}");
         for path in &paths {

@@ -57,12 +57,6 @@ impl Cmdline {
         let words = self.words.iter();
         words.map(|(key, value)| (key.as_str(), value.as_deref()))
     }
-
-    /// All keys that begin with a prefix.
-    pub fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        let keys = self.words.iter().map(|(key, _)| key.as_str());
-        keys.filter(move |key| key.starts_with(prefix))
-    }
 }
 
 fn split(word: &str) -> (String, Option<String>) {
@@ -93,11 +87,5 @@ mod tests {
         let open = Cmdline::parse("a=\"open b");
         assert_eq!(open.get("a"), Some("open b"));
         assert!(open.has_open_quote());
-        assert_eq!(
-            Cmdline::parse("harrow.x=1 harrow.y quiet")
-                .keys("harrow.")
-                .count(),
-            2
-        );
     }
 }

@@ -89,8 +89,6 @@ pub enum TaintEffect {
 pub struct Taint {
     /// Its key.
     pub key: String,
-    /// Its value; may be empty.
-    pub value: String,
     /// What it does.
     pub effect: TaintEffect,
 }
@@ -117,7 +115,6 @@ pub fn taint(text: &str) -> Result<Taint, Wrong> {
     label_value(value)?;
     Ok(Taint {
         key: key.to_owned(),
-        value: value.to_owned(),
         effect,
     })
 }
@@ -229,14 +226,14 @@ mod tests {
 
     #[test]
     fn taints() {
-        let taint_of = |text| taint(text).map(|t| (t.key, t.value, t.effect));
+        let taint_of = |text| taint(text).map(|t| (t.key, t.effect));
         assert_eq!(
             taint_of("a=b:NoSchedule"),
-            Ok(("a".into(), "b".into(), TaintEffect::NoSchedule))
+            Ok(("a".into(), TaintEffect::NoSchedule))
         );
         let witness = "node-role.kubernetes.io/etcd=true:NoExecute";
         assert_eq!(taint(witness).unwrap().effect, TaintEffect::NoExecute);
-        assert_eq!(taint("x.y/k:PreferNoSchedule").unwrap().value, "");
+        assert!(taint("x.y/k:PreferNoSchedule").is_ok());
         for bad in [
             "",
             "a",

@@ -152,11 +152,6 @@ pub fn begins_as_page(bytes: &[u8], named: bool) -> bool {
     (named && start.starts_with(b"<")) || page.iter().any(|tag| start.starts_with(tag.as_bytes()))
 }
 
-/// Fetches `url` without headers; see [`Fetch::run`].
-pub fn fetch_small(url: &str, patience: Duration) -> anyhow::Result<Vec<u8>> {
-    Fetch::new(url, patience).run_for_config()
-}
-
 /// A rule's verdict as an error.
 fn wrong_input(wrong: formats::Wrong) -> anyhow::Error {
     Failure::error(Kind::ConfigInvalid, wrong.message, wrong.hint)

@@ -1,23 +1,23 @@
 //! Fetching from servers on this machine that do what bad servers do.
 
-#[path = "../../../tests/common/server.rs"]
-mod server;
-
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use server::{answer, good, serve_tls};
-
 use super::*;
+use crate::test_server::{self, answer, good, serve_tls};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server of a config, see [`server::serve`].
+/// A server of a config, see [`test_server::serve`].
 fn serve(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
-    let (url, requests) = server::serve(answers);
+    let (url, requests) = test_server::serve(answers);
     (url + "/config.yaml", requests)
+}
+
+fn fetch_small(url: &str, patience: Duration) -> anyhow::Result<Vec<u8>> {
+    Fetch::new(url, patience).run_for_config()
 }
 
 fn redirect(to: &str) -> Vec<u8> {
