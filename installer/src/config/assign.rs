@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::cmdline::OPEN_QUOTE;
 use super::cmdline::interface;
 use super::problem::{Code, Mark, Problem};
 use super::schema::{self, Kind, Shape};
@@ -25,6 +26,12 @@ pub fn tree(words: &[Assignment], source: &Arc<str>) -> (Node, Vec<Problem>) {
             column: word.word,
         };
         let done = match word.fault {
+            Some(fault) if fault == OPEN_QUOTE => Err(Problem::new(
+                Code::BadKey,
+                shown_key(&word.path),
+                fault,
+                "close it: KEY=\"a value with blanks\"",
+            )),
             Some(fault) => bad_key(word, fault),
             None => put(&mut root, schema::shape(), &word.path, word, &at),
         };

@@ -12,6 +12,9 @@ use super::formats::{Wrong, wrong};
 use super::source::{Assignment, Source, SourceKind};
 use crate::sys::cmdline::Cmdline;
 
+/// The fault of a word that goes on to the end of the line.
+pub const OPEN_QUOTE: &str = "has a quote that is not closed";
+
 /// Beginnings of words that are config.
 const PREFIXES: [&str; 2] = ["harrow.", "harvester."];
 /// Keys of the boot contract (ARCHITECTURE.md).
@@ -35,7 +38,7 @@ pub fn parse_words(line: &Cmdline) -> Vec<Assignment> {
     if let Some(last) = found.last_mut().filter(|a| a.word == last)
         && line.has_open_quote()
     {
-        last.fault = Some("has a quote that is not closed");
+        last.fault = Some(OPEN_QUOTE);
     }
     found
 }

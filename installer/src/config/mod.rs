@@ -49,7 +49,6 @@ pub use load::{Checked, check_sources, read_sources};
 pub use machine::check_machine;
 pub use problem::{Look, Mark, Problem, Problems};
 pub(crate) use resolve::VAR;
-pub use resolve::resolve;
 pub use resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, Multipath, NicSelector, Os,
     Overwrite, Sizes, Storage, StorageKinds,

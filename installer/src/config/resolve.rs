@@ -12,8 +12,7 @@ use super::answers::{
 };
 use super::formats::{self, KeySource, Wrong};
 use super::forms::LEAST_VAR;
-use super::problem::{Code, Problems, Severity};
-use super::relations;
+use super::problem::{Code, Problems};
 use super::resolved::{
     Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Overwrite,
     Sizes, Storage,
@@ -38,18 +37,6 @@ fn var(answers: &Answers, least: u64) -> Result<u64, Wrong> {
     match &answers.install.persistent_partition_size {
         Some(text) => formats::size(text, least),
         None => Ok(VAR),
-    }
-}
-
-/// Checks the rules between keys and fills in the defaults.
-pub fn resolve(answers: &Answers) -> Result<Config, Problems> {
-    let mut problems = relations::check(answers).only(Severity::Error);
-    let (config, more) = build(answers);
-    problems.0.extend(more.0);
-    problems.sort();
-    match problems.0.is_empty() {
-        true => Ok(config),
-        false => Err(problems),
     }
 }
 

@@ -165,7 +165,15 @@ fn take(node: &mut Node, path: &str) -> Option<Entry> {
         .position(|e| letters_of(&e.key) == letters_of(key))?;
     match rest {
         None => Some(entries.remove(at)),
-        Some(rest) => take(&mut entries.get_mut(at)?.node, rest),
+        Some(rest) => {
+            let inside = &mut entries.get_mut(at)?.node;
+            let taken = take(inside, rest)?;
+            // A map that held nothing else was only the way to it.
+            if matches!(&inside.value, Value::Map(rest) if rest.is_empty()) {
+                entries.remove(at);
+            }
+            Some(taken)
+        }
     }
 }
 
@@ -270,6 +278,11 @@ mod tests {
         assert_eq!(problems, []);
         assert!(at(&tree, "install.management_interface.interfaces").is_some());
         assert!(at(&tree, "install.networks.other").is_some());
+        let (tree, _) = read("install: {networks: {harvester-mgmt: {interfaces: [{name: ens5}]}}}");
+        assert!(
+            at(&tree, "install.networks").is_none(),
+            "an empty map is left"
+        );
         let (tree, _) = read("os: {writeFilespersistentStatePaths: [/var/lib/x]}");
         assert!(at(&tree, "os.persistent_state_paths").is_some());
     }

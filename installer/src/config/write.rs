@@ -195,7 +195,7 @@ mod tests {
             "server_url: https://10.0.0.5:443\nos:\n  ssh_authorized_keys:\n    - \"a b\"\n  sysctls:\n    \
              kernel.printk: 4 4 1 7\n    \"on\": \"1\"\n  write_files:\n    - path: /etc/x\n      \
              permissions: 0644\n      content: |\n        one\n\n         two\n    - content: \"a\\nb\"\n      \
-             path: \"/y\"\ninstall:\n  networks: {}\n  silent:\n  management_interface:\n    interfaces:\n      \
+             path: \"/y\"\ninstall:\n  silent:\n  management_interface:\n    interfaces:\n      \
              - hw_addr: 52:54:00:12:34:56\n"
         );
         let (again, _) = convert(new.as_bytes(), "new", [9; 12]).unwrap();

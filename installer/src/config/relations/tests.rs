@@ -245,12 +245,6 @@ fn every_rule_finds_what_it_is_for() {
         ),
         (
             "vip: 10.0.0.5",
-            "vip: 10.0.0.5\n  wipe_all_disks: true\n  wipe_disks_list: [/dev/sda]",
-            Code::WipeConflict,
-            "install.wipe_disks_list",
-        ),
-        (
-            "vip: 10.0.0.5",
             "vip: 10.0.0.5\n  networks: {storage: {interfaces: [{name: ens7}], method: static, ip: 10.1.0.2, subnet_mask: 24, ipv6: {method: static}}}",
             Code::Missing,
             "install.networks.storage.ipv6.ip",
