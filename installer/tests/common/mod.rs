@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
 pub mod bad_server;
+pub mod faulty;
 pub mod judge;
 
 use std::fs;
