@@ -102,10 +102,14 @@ impl ImageSet {
 fn read_manifest(source: &dyn Source) -> anyhow::Result<ImageManifest> {
     let bad = |why: String| Failure::error(Kind::ImageDamaged, why, HINT);
     let Some(stream) = source.open(MANIFEST_NAME)? else {
-        return Err(bad(format!(
-            "{} is not an image: it has no {MANIFEST_NAME}",
-            source.shown()
-        )));
+        return Err(Failure::error(
+            Kind::ImageDamaged,
+            format!(
+                "{} is not an image: it has no {MANIFEST_NAME}",
+                source.shown()
+            ),
+            "name a folder, an ISO or a URL with --image; `make iso` leaves a folder in out/image",
+        ));
     };
     let name = stream.name;
     let mut bytes = Vec::new();

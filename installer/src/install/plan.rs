@@ -326,7 +326,7 @@ impl fmt::Display for PlannedDisk {
             writeln!(f, "It is in use, which is ended first: {users}.")?;
         }
         match (&self.target, self.lost.is_empty()) {
-            (Target::Disk(_), true) => writeln!(f, "Everything on it will be lost.")?,
+            (Target::Disk(_), true) => writeln!(f, "It holds nothing that is known.")?,
             (Target::Disk(_), false) => writeln!(f, "Everything on it will be lost:")?,
             (Target::File { .. }, _) => {}
         }

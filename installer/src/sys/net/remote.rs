@@ -215,8 +215,11 @@ impl Remote {
                 Ok(())
             }
             None => {
-                let tries = faults.count;
-                Err(self.failed(at, &error.context(format!("given up after {tries} faults"))))
+                let given_up = match faults.count {
+                    1 => "given up".to_owned(),
+                    tries => format!("given up after {tries} faults"),
+                };
+                Err(self.failed(at, &error.context(given_up)))
             }
         }
     }
