@@ -10,14 +10,17 @@ use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 
 use crate::sys::cmd::Cmd;
 
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 1 << 20;
+
+/// What direct writes are aligned to; every sector size divides it.
+pub const DIRECT_ALIGN: usize = 4096;
 
 /// An open disk or file.
 pub trait Block: Send + Sync + fmt::Debug {
@@ -42,6 +45,12 @@ pub trait Block: Send + Sync + fmt::Debug {
 
     /// Writes all of `bytes` from `at` on.
     fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// A second handle that writes past the page cache, where that can be had. It takes what
+    /// [`DIRECT_ALIGN`] divides: place, length and address of the bytes.
+    fn direct(&self) -> Option<File> {
+        None
+    }
 
     /// Makes a range read as zeros.
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
@@ -89,6 +98,13 @@ impl Block for File {
 
     fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.write_all_at(bytes, at)
+    }
+
+    fn direct(&self) -> Option<File> {
+        let flags = OFlags::DIRECT.bits() as i32;
+        let mut options = File::options();
+        options.write(true).custom_flags(flags);
+        options.open(path_of(self)).ok()
     }
 
     fn zero(&self, range: Range<u64>) -> io::Result<()> {

@@ -2,19 +2,20 @@
 //!
 //! In: a window on a target. Out: `Read + Write + Seek` on it that keeps what was written until
 //! there is enough of it, or until [`Cache::write_out`]. fatfs writes a few bytes of its tables for
-//! each cluster, which would be one write to the disk each.
+//! each cluster, which would be one write to the disk each. What a new file system covers is not
+//! read first.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use super::window::Window;
 
 /// What is kept as one piece; every sector size divides it.
-const BLOCK: usize = 64 << 10;
+const BLOCK: usize = 256 << 10;
 /// How many pieces are kept at most.
-const BLOCKS: usize = 64;
+const BLOCKS: usize = 16;
 
 /// A window whose writes are gathered. Clones share what is kept, each has its own position.
 #[derive(Debug, Clone)]
@@ -29,14 +30,34 @@ struct Kept<'a> {
     len: u64,
     /// By number, and whether it differs from the disk.
     blocks: BTreeMap<u64, (Vec<u8>, bool)>,
+    /// Where the disk holds what was written through this cache; `None` when what it held before
+    /// counts too.
+    written: Option<BTreeSet<u64>>,
+    /// Memory of pieces that are not kept any more.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<'a> Cache<'a> {
     /// A cache of a window.
-    pub fn new(mut disk: Window<'a>) -> io::Result<Self> {
+    pub fn new(disk: Window<'a>) -> io::Result<Self> {
+        Self::with(disk, None)
+    }
+
+    /// A cache of a window whose content is of no use: what is not written reads as zeros.
+    pub fn fresh(disk: Window<'a>) -> io::Result<Self> {
+        Self::with(disk, Some(BTreeSet::new()))
+    }
+
+    fn with(mut disk: Window<'a>, written: Option<BTreeSet<u64>>) -> io::Result<Self> {
         let len = disk.seek(SeekFrom::End(0))?;
-        let blocks = BTreeMap::new();
-        let kept = Rc::new(RefCell::new(Kept { disk, len, blocks }));
+        let kept = Kept {
+            disk,
+            len,
+            blocks: BTreeMap::new(),
+            written,
+            spare: Vec::new(),
+        };
+        let kept = Rc::new(RefCell::new(kept));
         Ok(Self { kept, at: 0 })
     }
 }
@@ -46,41 +67,40 @@ impl Kept<'_> {
     fn block(&mut self, number: u64) -> io::Result<&mut (Vec<u8>, bool)> {
         if self.blocks.len() >= BLOCKS && !self.blocks.contains_key(&number) {
             self.write_out()?;
-            self.blocks.clear();
+            let blocks = std::mem::take(&mut self.blocks);
+            self.spare
+                .extend(blocks.into_values().map(|(bytes, _)| bytes));
         }
         if !self.blocks.contains_key(&number) {
             let start = number * BLOCK as u64;
             let size = usize::try_from(self.len - start)
                 .unwrap_or(BLOCK)
                 .min(BLOCK);
-            let mut bytes = vec![0; size];
-            self.disk.seek(SeekFrom::Start(start))?;
-            self.disk.read_exact(&mut bytes)?;
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            bytes.resize(size, 0);
+            if self.written.as_ref().is_none_or(|w| w.contains(&number)) {
+                self.disk.seek(SeekFrom::Start(start))?;
+                self.disk.read_exact(&mut bytes)?;
+            }
             self.blocks.insert(number, (bytes, false));
         }
         let found = self.blocks.get_mut(&number);
         found.ok_or_else(|| io::Error::other("a piece of the cache is gone"))
     }
 
-    /// Writes what differs, in the order of places, neighbours together.
+    /// Writes what differs, in the order of places.
     fn write_out(&mut self) -> io::Result<()> {
-        let mut run: Vec<u8> = Vec::new();
-        let mut next = 0;
         for (number, (bytes, changed)) in &mut self.blocks {
             if !*changed {
                 continue;
             }
-            if *number != next || run.is_empty() {
-                self.disk.write_all(&run)?;
-                run.clear();
-                self.disk.seek(SeekFrom::Start(number * BLOCK as u64))?;
-            }
-            run.extend_from_slice(bytes);
-            next = number + 1;
-        }
-        self.disk.write_all(&run)?;
-        for (_, changed) in self.blocks.values_mut() {
+            self.disk.seek(SeekFrom::Start(number * BLOCK as u64))?;
+            self.disk.write_all(bytes)?;
             *changed = false;
+            if let Some(written) = &mut self.written {
+                written.insert(*number);
+            }
         }
         Ok(())
     }
@@ -186,5 +206,24 @@ mod tests {
         assert_eq!(disk[..3], [9; 3], "what was there stays");
         file.read_exact_at(&mut disk[..1], 5 + size - 1).unwrap();
         assert_eq!(disk[0], b'x');
+    }
+    #[test]
+    fn what_a_fresh_one_covers_counts_for_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        let size = (BLOCKS as u64 + 10) * BLOCK as u64;
+        file.write_all_at(&vec![9; usize::try_from(size).unwrap()], 0)
+            .unwrap();
+        let mut cache = Cache::fresh(Window::new(&file, 0, size)).unwrap();
+        // More than it keeps, and then the first again.
+        for number in 0..BLOCKS as u64 + 10 {
+            cache.seek(SeekFrom::Start(number * BLOCK as u64)).unwrap();
+            cache.write_all(&[1]).unwrap();
+        }
+        cache.seek(SeekFrom::Start(1)).unwrap();
+        cache.write_all(&[2]).unwrap();
+        cache.write_out().unwrap();
+        let mut disk = [0; 4];
+        file.read_exact_at(&mut disk, 0).unwrap();
+        assert_eq!(disk, [1, 2, 0, 0]);
     }
 }

@@ -43,7 +43,7 @@ impl<'a> Fat<'a> {
             .total_sectors(sectors)
             .volume_label(name)
             .volume_id(id);
-        let mut disk = Cache::new(disk).context("opening the ESP")?;
+        let mut disk = Cache::fresh(disk).context("opening the ESP")?;
         fatfs::format_volume(&mut disk, options)
             .map_err(|e| Failure::of_write(e, "formatting the ESP as FAT32"))?;
         disk.rewind().context("rewinding the FAT file system")?;

@@ -102,6 +102,10 @@ impl Block for OpenDisk {
         self.file.write_bytes(bytes, at)
     }
 
+    fn direct(&self) -> Option<File> {
+        self.file.direct()
+    }
+
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
         self.file.zero(range)
     }

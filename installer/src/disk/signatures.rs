@@ -46,6 +46,7 @@ impl Spared {
 
 /// Clears a disk of `size` bytes, whose table named the partitions `former`
 /// ([`super::former::partitions`], read before the table was cleared), but for what is spared.
+/// What is about to be `overwritten` is not discarded first.
 ///
 /// The end with the backup table goes last: until then a power cut leaves a disk of which the next
 /// run can still read where its partitions were.
@@ -54,10 +55,13 @@ pub fn clear(
     size: u64,
     former: &[Range<u64>],
     spared: &Spared,
+    overwritten: Range<u64>,
 ) -> Result<(), ClearError> {
     let tail = size.saturating_sub(EDGE)..size;
     // Before the zeros: a discarded block may read as anything, also as what was there before.
-    for part in spared.rest_of(0..tail.start) {
+    let mut needed = spared.clone();
+    needed.0.push(overwritten);
+    for part in needed.rest_of(0..tail.start) {
         if !disk.discard(part).unwrap_or(false) {
             break;
         }
@@ -178,7 +182,7 @@ mod tests {
         fn clear(&self, spared: &Spared) {
             let size = self.file.metadata().unwrap().len();
             let former = former::partitions(&self.file, size);
-            clear(&self.file, size, &former, spared).unwrap();
+            clear(&self.file, size, &former, spared, 0..0).unwrap();
         }
 
         /// What other programs see on the whole and on a part of it.

@@ -230,7 +230,11 @@ pub struct CheckedReader<R> {
 impl<R: Read> CheckedReader<R> {
     /// Checks `inner` against `entry`; `name` is for errors.
     pub fn new(inner: R, name: String, entry: &FileEntry) -> Self {
-        let check = Check::new(name, entry);
+        Self::of(inner, Check::new(name, entry))
+    }
+
+    /// A stream and a check that was begun.
+    pub fn of(inner: R, check: Check) -> Self {
         Self { inner, check }
     }
 

@@ -4,6 +4,7 @@
 //! data, can be printed), executed by [`engine::execute`] which tells [`event::Event`]s and
 //! leaves a [`report::Report`].
 
+mod buffer;
 pub mod claim;
 pub mod engine;
 pub mod event;

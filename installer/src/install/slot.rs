@@ -2,21 +2,26 @@
 //!
 //! In: a checked stream, a [`Slot`] that says where it goes. Out: the bytes on the disk, flushed
 //! all along so that progress is what lies on the disk, or the error of whoever failed first.
+//! Where the disk takes them, writes go past the page cache: no copy, and nothing else of the
+//! machine is pushed out of its memory.
 //! Memory use does not depend on sizes: [`BUFFERS`] buffers go round. [`super::readback`] reads
 //! the slot again.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use rustix::io::Errno;
+
+use super::buffer::{Buffer, is_aligned};
 use crate::disk::block::Block;
 use crate::failure::Failure;
 use crate::image::set::{Check, CheckedReader, from_io};
 use crate::image::source::read_failed;
 
-/// What is read, checked and written at a time.
-const BUFFER: usize = 1 << 20;
 /// How many buffers there are.
 const BUFFERS: usize = 12;
 /// After how many bytes written the disk is asked to have them.
@@ -50,8 +55,18 @@ pub struct Slot<'a> {
 
 /// A filled buffer on its way.
 struct Piece {
-    bytes: Vec<u8>,
+    buffer: Buffer,
     len: usize,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer.bytes()[..self.len]
+    }
+
+    fn is_last(&self) -> bool {
+        self.len < self.buffer.bytes().len()
+    }
 }
 
 /// Writes all of `reader` to the beginning of the slot and waits until the disk has it. The
@@ -66,7 +81,7 @@ pub fn write_slot<R: Read + Send>(
     let name = check.name().to_owned();
     let (free_in, free_out) = channel();
     for _ in 0..BUFFERS {
-        free_in.send(vec![0; BUFFER]).ok();
+        free_in.send(Buffer::new()).ok();
     }
     let (read_in, read_out) = sync_channel(BUFFERS);
     let (good_in, good_out) = sync_channel(BUFFERS);
@@ -97,12 +112,13 @@ pub(super) fn joined<T>(result: thread::Result<anyhow::Result<T>>) -> anyhow::Re
 fn read_all(
     mut reader: impl Read,
     name: &str,
-    free: &Receiver<Vec<u8>>,
+    free: &Receiver<Buffer>,
     out: &SyncSender<Piece>,
 ) -> anyhow::Result<()> {
     let mut at = 0;
     // Without buffers or a taker somebody else has failed, and says why.
-    while let Ok(mut bytes) = free.recv() {
+    while let Ok(mut buffer) = free.recv() {
+        let bytes = buffer.bytes_mut();
         let mut len = 0;
         while len < bytes.len() {
             match reader.read(&mut bytes[len..]) {
@@ -112,9 +128,10 @@ fn read_all(
                 Err(e) => return Err(from_io(read_failed(name, at + len as u64, e))),
             }
         }
-        let last = len < bytes.len();
+        let piece = Piece { buffer, len };
+        let last = piece.is_last();
         at += len as u64;
-        if out.send(Piece { bytes, len }).is_err() || last {
+        if out.send(piece).is_err() || last {
             break;
         }
     }
@@ -128,8 +145,8 @@ fn check_all(
     out: &SyncSender<Piece>,
 ) -> anyhow::Result<()> {
     for piece in pieces {
-        let last = piece.len < piece.bytes.len();
-        check.update(&piece.bytes[..piece.len]).map_err(from_io)?;
+        let last = piece.is_last();
+        check.update(piece.bytes()).map_err(from_io)?;
         if last {
             check.finish().map_err(from_io)?;
         }
@@ -143,15 +160,16 @@ fn check_all(
 fn write_all(
     slot: &Slot<'_>,
     pieces: &Receiver<Piece>,
-    free: &Sender<Vec<u8>>,
+    free: &Sender<Buffer>,
     flush: &SyncSender<u64>,
     flushed: &Receiver<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> anyhow::Result<u64> {
     let room = slot.range.end - slot.range.start;
     let (mut at, mut asked) = (0, 0);
+    let mut direct = slot.block.direct();
     for piece in pieces {
-        let bytes = &piece.bytes[..piece.len];
+        let bytes = piece.bytes();
         let end = at + bytes.len() as u64;
         if end > room {
             let full = io::Error::from(io::ErrorKind::StorageFull);
@@ -159,12 +177,12 @@ fn write_all(
         }
         for (start, run) in runs(bytes, slot.before) {
             let at = at + start as u64;
-            let written = slot.block.write_bytes(run, slot.range.start + at);
+            let written = write_run(slot.block, &mut direct, run, slot.range.start + at);
             written.map_err(|e| failed(slot, at, e))?;
         }
         at = end;
         // The reader may have ended.
-        free.send(piece.bytes).ok();
+        free.send(piece.buffer).ok();
         if at - asked >= FLUSH {
             asked = at;
             if flush.send(at).is_err() {
@@ -178,6 +196,23 @@ fn write_all(
     // A flush of the whole; an error is the flusher's to tell.
     flush.send(at).ok();
     Ok(at)
+}
+
+/// Writes past the page cache what can be, and goes without when the disk does not take it.
+fn write_run(
+    block: &dyn Block,
+    direct: &mut Option<File>,
+    bytes: &[u8],
+    at: u64,
+) -> io::Result<()> {
+    if let Some(file) = direct.as_ref().filter(|_| is_aligned(bytes, at)) {
+        match file.write_all_at(bytes, at) {
+            // Some file systems only say now that they can't.
+            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => *direct = None,
+            other => return other,
+        }
+    }
+    block.write_bytes(bytes, at)
 }
 
 /// The parts of a buffer that need to be written, with their offsets.
@@ -230,6 +265,7 @@ mod tests {
 
     use super::*;
     use crate::image::manifest::FileEntry;
+    use crate::install::buffer::BUFFER;
 
     fn entry(bytes: &[u8]) -> FileEntry {
         FileEntry {

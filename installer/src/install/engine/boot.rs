@@ -9,6 +9,7 @@ use crate::disk::journal::JOURNAL_SIZE;
 use crate::disk::layout::{ALIGN, Layout, Role, TableKind, derive};
 use crate::disk::{bios, table};
 use crate::failure::{Failure, Kind};
+use crate::image::ahead::ReadAhead;
 use crate::image::manifest::FileEntry;
 use crate::install::grub;
 
@@ -56,7 +57,8 @@ impl Run<'_> {
         entry: &FileEntry,
         done: u64,
     ) -> anyhow::Result<()> {
-        let mut reader = self.progress(self.inputs.image.reader(entry)?, done);
+        let reader = ReadAhead::start(self.inputs.image.reader(entry)?)?;
+        let mut reader = self.progress(reader, done);
         fat.write(path, &mut reader)
     }
 

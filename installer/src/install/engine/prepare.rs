@@ -18,7 +18,8 @@ use crate::disk::release;
 use crate::disk::signatures::{self, Spared};
 use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
-use crate::image::set::from_io;
+use crate::image::ahead::ReadAhead;
+use crate::image::set::{CheckedReader, from_io};
 use crate::install::claim;
 
 /// A stamp is a block of any disk.
@@ -31,7 +32,9 @@ impl Run<'_> {
         let image = self.inputs.image;
         let mut done = 0;
         for entry in image.manifest.files().skip(1) {
-            let mut reader = self.progress(image.reader(entry)?, done);
+            let (reader, check) = image.reader(entry)?.into_parts();
+            let ahead = CheckedReader::of(ReadAhead::start(reader)?, check);
+            let mut reader = self.progress(ahead, done);
             io::copy(&mut reader, &mut io::sink()).map_err(from_io)?;
             done += entry.size;
         }
@@ -104,10 +107,14 @@ impl Run<'_> {
             let journal = layout.journal_start();
             spared.0.push(journal..journal + JOURNAL_SIZE);
         }
+        let mut overwritten = 0..0;
         if slot_kept {
             spared.0.push(layout.of(Role::SlotA)?.range());
+        } else if disk == 0 {
+            let start = layout.of(Role::SlotA)?.start;
+            overwritten = start..start + self.inputs.image.manifest.slot.file.size;
         }
-        self.clear_signatures(disk, &former, &spared)?;
+        self.clear_signatures(disk, &former, &spared, overwritten)?;
         self.prove(disk, slot_kept)
     }
 
@@ -117,7 +124,7 @@ impl Run<'_> {
         }
         let former = self.former_partitions(disk)?;
         self.make_unbootable(disk)?;
-        self.clear_signatures(disk, &former, &Spared::default())
+        self.clear_signatures(disk, &former, &Spared::default(), 0..0)
     }
 
     fn make_unbootable(&self, disk: usize) -> anyhow::Result<()> {
@@ -137,9 +144,10 @@ impl Run<'_> {
         disk: usize,
         former: &[Range<u64>],
         spared: &Spared,
+        overwritten: Range<u64>,
     ) -> anyhow::Result<()> {
         let size = self.size(disk)?;
-        let cleared = signatures::clear(self.block(disk)?, size, former, spared);
+        let cleared = signatures::clear(self.block(disk)?, size, former, spared, overwritten);
         cleared.map_err(|e| self.write_failed(disk, e.at, e.error))?;
         self.sync(disk)
     }
