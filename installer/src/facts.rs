@@ -143,6 +143,7 @@ fn probe_sysfs(path: &Path, dir: &Path, around: &Around) -> anyhow::Result<Optio
         links,
         nvme: namespace_of(&dir),
         paths: members,
+        multipath: wwid_of(&dir),
         read_only: number("ro")? != 0,
         removable: number("removable").unwrap_or(0) != 0,
         medium: around.system.contains(&name) || around.is_medium(&dir) || first.medium,
@@ -155,10 +156,16 @@ fn probe_sysfs(path: &Path, dir: &Path, around: &Around) -> anyhow::Result<Optio
 
 /// Kernel's names of the paths to a disk of dm-multipath. The kernel hides those of its own for NVMe.
 fn members_of(dir: &Path) -> Vec<String> {
-    if read(&dir.join("dm/uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
-        return children(&dir.join("slaves"));
+    match wwid_of(dir) {
+        Some(_) => children(&dir.join("slaves")),
+        None => Vec::new(),
     }
-    Vec::new()
+}
+
+/// What dm-multipath knows a disk of its own by (libmultipath, `UUID_PREFIX`).
+fn wwid_of(dir: &Path) -> Option<String> {
+    let uuid = read(&dir.join("dm/uuid"))?;
+    uuid.strip_prefix("mpath-").map(str::to_owned)
 }
 
 /// The unit serial number that a SCSI disk tells: page 80h, a head of four bytes before it.

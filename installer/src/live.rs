@@ -7,12 +7,14 @@ mod fetch;
 mod keys;
 mod medium;
 mod metadata;
+mod multipath;
 mod seeds;
 
 pub use fetch::follow_config_url;
 pub use keys::{GITHUB, fetch_keys, people};
 pub use medium::read_from_esp;
 pub use metadata::find_metadata;
+pub use multipath::start_multipath;
 pub use seeds::{read_some_seed, says_something};
 
 use std::fs::File;

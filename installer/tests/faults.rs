@@ -62,6 +62,7 @@ fn plan_for(place: &Place) -> Plan {
         target,
         data: data_of(place),
         warnings: Vec::new(),
+        release: Vec::new(),
         wipe: Vec::new(),
         manifest: &place.manifest(),
         consoles: &["tty0".into()],

@@ -12,11 +12,13 @@ use std::sync::atomic::AtomicBool;
 
 use common::Place;
 use common::judge::{ext4_is_good, table_is_good};
-use harrow::config::check_sources;
+use harrow::config::{Source, SourceKind, check_sources};
 use harrow::disk::layout::{Layout, Role, TableKind};
 use harrow::disk::target::Target;
+use harrow::facts::DiskFacts;
 use harrow::image::set::ImageSet;
 use harrow::install::engine::{Inputs, execute};
+use harrow::install::grub;
 use harrow::install::plan::{PlanInputs, plan_install};
 use harrow::install::report::Report;
 use harrow::install::run::read_config;
@@ -96,6 +98,7 @@ fn data_on_a_disk_of_its_own() {
         data: Some(file(&data_path, 100 << 30)),
         wipe: Vec::new(),
         warnings: Vec::new(),
+        release: Vec::new(),
         manifest: &manifest,
         consoles: &["tty0".into()],
         install_id: Uuid::from_u128(77),
@@ -126,6 +129,54 @@ fn data_on_a_disk_of_its_own() {
         cfg.contains(&format!("harrow.boot.data=PARTUUID={id}")),
         "{cfg}"
     );
+}
+
+#[test]
+fn a_disk_with_several_paths_boots_over_all_or_says_that_it_does_not() {
+    let place = Place::new();
+    let manifest = place.manifest();
+    let plan = |config: &str, multipath: Option<&str>| {
+        let source = Source::yaml(SourceKind::File, "x", config.as_bytes().to_vec());
+        let disk = DiskFacts {
+            path: "/dev/dm-0".into(),
+            name: "dm-0".into(),
+            size: 300 << 30,
+            sector_size: 512,
+            paths: vec!["sda".into(), "sdb".into()],
+            multipath: multipath.map(str::to_owned),
+            ..DiskFacts::default()
+        };
+        let inputs = PlanInputs {
+            target: Target::Disk(disk),
+            data: None,
+            wipe: Vec::new(),
+            warnings: Vec::new(),
+            release: Vec::new(),
+            manifest: &manifest,
+            consoles: &["tty0".into()],
+            install_id: Uuid::from_u128(77),
+            unfinished: None,
+        };
+        let config = check_sources(&[source]).config.unwrap();
+        let plan = plan_install(&config, inputs).unwrap();
+        (grub::render_arguments(&plan.menu), plan.warnings.join("; "))
+    };
+    let off = common::CONFIG.to_owned();
+    let on = off.replacen(
+        "os: {",
+        "os: { external_storage_config: { enabled: true },",
+        1,
+    );
+    assert_ne!(on, off);
+    let (line, warnings) = plan(&on, Some("3600a0b8"));
+    assert!(line.contains(" harrow.boot.multipath=3600a0b8 "), "{line}");
+    assert_eq!(warnings, "");
+    for (config, multipath) in [(&on, None), (&off, None), (&off, Some("3600a0b8"))] {
+        let (line, warnings) = plan(config, multipath);
+        assert!(!line.contains("multipath"), "{line}");
+        let words = "/dev/dm-0 is reached over 2 paths";
+        assert!(warnings.contains(words), "{warnings}");
+    }
 }
 
 /// As large as ext4 takes here: 15 TiB.

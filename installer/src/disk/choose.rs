@@ -157,7 +157,7 @@ pub fn candidate_by_name(disk: &DiskFacts, least: u64) -> Result<(), WhyNot> {
     if disk.read_only {
         return Err(WhyNot::ReadOnly);
     }
-    if !disk.users.is_empty() {
+    if disk.is_busy() {
         return Err(WhyNot::InUse(disk.users.clone()));
     }
     if disk.size < least {

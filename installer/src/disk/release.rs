@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 use crate::facts::{DiskFacts, Use, User};
 use crate::failure::{Failure, Kind};
@@ -22,7 +23,8 @@ const FREE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One thing to take down.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
 pub enum Action {
     /// Ends the use of swap space.
     SwapOff {
@@ -44,6 +46,11 @@ pub enum Action {
         /// The kernel's name of it.
         name: String,
     },
+    /// Removes the map of a partition of a multipath disk.
+    RemovePartitionMap {
+        /// Its name in the device mapper.
+        name: String,
+    },
     /// Removes a multipath disk.
     FlushMultipath {
         /// Its name in the device mapper.
@@ -58,6 +65,7 @@ impl fmt::Display for Action {
             Self::DeactivateGroup { vg } => write!(f, "deactivate the volume group {vg}"),
             Self::CloseCrypt { name } => write!(f, "close the encrypted disk {name}"),
             Self::StopArray { name } => write!(f, "stop the array {name}"),
+            Self::RemovePartitionMap { name } => write!(f, "remove the partition map {name}"),
             Self::FlushMultipath { name } => write!(f, "remove the multipath disk {name}"),
         }
     }
@@ -71,20 +79,24 @@ impl Action {
             Self::DeactivateGroup { .. } => Some(("vgchange", "lvm2")),
             Self::CloseCrypt { .. } => Some(("cryptsetup", "cryptsetup-bin")),
             Self::StopArray { .. } => None,
+            Self::RemovePartitionMap { .. } => Some(("dmsetup", "dmsetup")),
             Self::FlushMultipath { .. } => Some(("multipath", "multipath-tools")),
         }
     }
 }
 
 /// An error when programs are missing that these need, before anything is taken down.
-pub fn check_tools(actions: &[Action]) -> anyhow::Result<()> {
+pub fn check_tools<'a>(actions: impl Iterator<Item = &'a Action>) -> anyhow::Result<()> {
     // An old release may not know the option: that it starts is enough.
     let starts = |program: &str| Cmd::new(program).arg("--version").run_any().is_ok();
     check_programs(actions, starts)
 }
 
-fn check_programs(actions: &[Action], is_there: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    let needed: BTreeSet<_> = actions.iter().filter_map(Action::program).collect();
+fn check_programs<'a>(
+    actions: impl Iterator<Item = &'a Action>,
+    is_there: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    let needed: BTreeSet<_> = actions.filter_map(Action::program).collect();
     let missing = needed.into_iter().filter(|(program, _)| !is_there(program));
     let (programs, packages): (Vec<&str>, Vec<&str>) = missing.unzip();
     if programs.is_empty() {
@@ -127,6 +139,7 @@ pub fn actions(disk: &DiskFacts, others: &[&DiskFacts]) -> anyhow::Result<Vec<Ac
                 actions.push(None);
                 continue;
             }
+            Use::PartitionMap { name } => Action::RemovePartitionMap { name: name.clone() },
             Use::Multipath { name } => Action::FlushMultipath { name: name.clone() },
             Use::Mounted { .. } | Use::Other { .. } => {
                 return Err(Failure::error(
@@ -219,6 +232,8 @@ pub fn take_down(action: &Action) -> anyhow::Result<()> {
         Action::DeactivateGroup { vg } => run(&["--activate", "n", "--yes", vg]),
         Action::CloseCrypt { name } => run(&["close", name]),
         Action::StopArray { name } => stop_array(name),
+        // udev may still be looking at it.
+        Action::RemovePartitionMap { name } => run(&["remove", "--retry", name]),
         Action::FlushMultipath { name } => run(&["-f", name]),
     };
     done.with_context(|| action.to_string())
@@ -348,9 +363,9 @@ mod tests {
             Action::SwapOff { device: vg.clone() },
             Action::StopArray { name: vg },
         ];
-        check_programs(&actions, |_| true).unwrap();
-        check_programs(&actions[4..], |_| false).unwrap();
-        let error = check_programs(&actions, |program| program == "swapoff").unwrap_err();
+        check_programs(actions.iter(), |_| true).unwrap();
+        check_programs(actions[4..].iter(), |_| false).unwrap();
+        let error = check_programs(actions.iter(), |program| program == "swapoff").unwrap_err();
         let failure = Failure::of(&error).unwrap();
         assert_eq!(failure.kind, Kind::ToolMissing);
         assert_eq!(failure.message, "not found in PATH: cryptsetup, vgchange");
@@ -396,5 +411,32 @@ mod tests {
             ..disk("dm-0", &[("sda", mpath)])
         };
         assert_eq!(actions(&whole, &[]).unwrap(), []);
+    }
+    #[test]
+    fn what_lies_on_a_partition_of_a_multipath_disk_goes_before_its_map() {
+        let map = |name: &str| Use::PartitionMap { name: name.into() };
+        let whole = DiskFacts {
+            paths: vec!["sda".into(), "sdb".into()],
+            ..disk(
+                "dm-0",
+                &[
+                    ("dm-0", map("x-part1")),
+                    ("dm-0", map("x-part2")),
+                    ("dm-2", lvm("root")),
+                ],
+            )
+        };
+        let lines = actions(&whole, &[]).unwrap();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "deactivate the volume group vg0",
+                "remove the partition map x-part2",
+                "remove the partition map x-part1",
+            ]
+        );
+        assert!(!disk("dm-0", &[("dm-0", map("x"))]).is_busy());
+        assert!(whole.is_busy());
     }
 }

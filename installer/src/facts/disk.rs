@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
-use super::user::User;
+use super::user::{Use, User};
 use crate::disk::layout::show;
 
 /// A whole disk. Several paths to one disk are one disk.
@@ -52,6 +52,9 @@ pub struct DiskFacts {
     /// Kernel's names of the paths to it, when there are several.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// What dm-multipath knows it by, when that has put its paths together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipath: Option<String>,
     /// Can't be written.
     pub read_only: bool,
     /// It can be taken out of its drive.
@@ -83,6 +86,12 @@ pub struct Namespace {
 }
 
 impl DiskFacts {
+    /// Somebody uses it; maps of its partitions alone are nobody.
+    pub fn is_busy(&self) -> bool {
+        let is_use = |user: &User| !matches!(user.how, Use::PartitionMap { .. });
+        self.users.iter().any(is_use)
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let mut line = format!("{}: {}", self.path.display(), show(self.size));

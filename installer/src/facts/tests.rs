@@ -210,6 +210,7 @@ fn udev_and_a_multipath_map_complete_what_sysfs_says() {
         "sys/block/dm-3/holders/dm-4/dm/uuid",
         "part1-mpath-35000c500\n",
     );
+    machine.put("sys/block/dm-3/holders/dm-4/dm/name", "mpatha-part1\n");
     machine.put("sys/block/sda/queue/optimal_io_size", "1048576\n");
     machine.put(
         "run/udev/data/b8:0",
@@ -223,6 +224,9 @@ fn udev_and_a_multipath_map_complete_what_sysfs_says() {
     let map = &disks[0];
     assert_eq!(map.path, Path::new("/dev/mapper/mpatha"));
     assert_eq!(map.paths, ["sda"]);
+    assert_eq!(map.multipath.as_deref(), Some("35000c500"));
+    let users: Vec<String> = map.users.iter().map(ToString::to_string).collect();
+    assert_eq!(users, ["dm-3 has the partition mpatha-part1"]);
     assert_eq!(map.serial.as_deref(), Some("S1"));
     assert_eq!(map.wwn.as_deref(), Some("naa.5000c500"));
     assert_eq!(map.links, [Path::new("/dev/disk/by-path/pci-1")]);

@@ -56,6 +56,11 @@ pub enum Use {
         /// Its name in the device mapper.
         name: String,
     },
+    /// The map of a partition of a multipath disk, which kpartx makes and which nobody uses by itself.
+    PartitionMap {
+        /// Its name in the device mapper.
+        name: String,
+    },
     /// Something else.
     Other {
         /// In words.
@@ -101,6 +106,7 @@ impl fmt::Display for User {
                 write!(f, "{device} is part of the opened encrypted disk {name}")
             }
             Use::Multipath { name } => write!(f, "{device} is part of the multipath disk {name}"),
+            Use::PartitionMap { name } => write!(f, "{device} has the partition {name}"),
             Use::Other { words } if device.is_empty() => f.write_str(words),
             Use::Other { words } => write!(f, "{device} is part of {words}"),
         }
@@ -120,6 +126,12 @@ const DEEPEST: usize = 16;
 pub(super) fn users_of(dir: &Path, around: &Around) -> Vec<User> {
     let mut users = Vec::new();
     for part in std::iter::once(dir.to_owned()).chain(partitions_of(dir)) {
+        if let Some(name) = mapped_partition(&part).and_then(|_| read(&part.join("dm/name"))) {
+            users.push(User {
+                device: name_of(dir),
+                how: Use::PartitionMap { name },
+            });
+        }
         add_users(&part, around, DEEPEST, &mut users);
     }
     users

@@ -3,6 +3,8 @@
 //! In: the config's word, the chosen targets, facts of the machine. Out: [`Claim`], or a refusal.
 //! Pure.
 
+use std::path::PathBuf;
+
 use uuid::Uuid;
 
 use crate::config::Overwrite;
@@ -17,8 +19,8 @@ use crate::facts::{DiskFacts, Use};
 pub struct Claim {
     /// Further disks to wipe.
     pub wipe: Vec<Target>,
-    /// What will be taken down.
-    pub release: Vec<Action>,
+    /// What will be taken down, by the path of the disk that it keeps busy.
+    pub release: Vec<(PathBuf, Vec<Action>)>,
     /// What is worth knowing about disks.
     pub warnings: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub fn claim(
     for disk in &wipe {
         match release::actions(disk, &others) {
             Ok(actions) => {
-                release.extend(actions);
+                release.push((disk.path.clone(), actions));
                 wiped.push(disk.clone());
             }
             Err(error) => refused.push(format!("{} is left alone: {error}", disk.path.display())),
@@ -57,10 +59,9 @@ pub fn claim(
         if !ours.is_some_and(|id| coverage::is_of_install(disk, id)) {
             coverage::check(word, disk)?;
         }
-        if free != *disk {
-            release.extend(release::actions(disk, &others)?);
-        }
+        release.push((disk.path.clone(), release::actions(disk, &others)?));
     }
+    release.retain(|(_, actions)| !actions.is_empty());
     Ok(Claim {
         wipe: wiped.into_iter().map(Target::Disk).collect(),
         release,
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(kind_of(claim_sda(&machine, false, &[])), Kind::DeviceInUse);
         let group = Action::DeactivateGroup { vg: "vg0".into() };
         let taken = claim_sda(&machine, true, &[]).unwrap();
-        assert_eq!(taken.release, [group]);
+        assert_eq!(taken.release, [("/dev/sda".into(), vec![group])]);
         let idle = DiskFacts {
             users: Vec::new(),
             ..machine[0].clone()

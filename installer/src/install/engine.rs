@@ -181,7 +181,7 @@ impl Run<'_> {
         self.check_identity(step.disk())?;
         match step {
             Step::CheckImage { .. } => self.check_image(),
-            Step::ReleaseDisk { disk, .. } => self.release_disk(*disk),
+            Step::ReleaseDisk { disk, actions, .. } => self.release_disk(*disk, actions),
             Step::OpenTarget { disk, .. } => self.open_target(*disk),
             Step::ClearDisk { disk, slot_kept } => self.clear_disk(*disk, *slot_kept),
             Step::WipeDisk { disk } => self.wipe_disk(*disk),

@@ -29,6 +29,9 @@ pub struct BootMenu {
     pub consoles: Vec<String>,
     /// Further kernel arguments, from the config.
     pub arguments: Vec<String>,
+    /// What dm-multipath knows those of the node's disks by that have several paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub multipath: Vec<String>,
     /// The slot that was written.
     pub slot: SlotBoot,
 }
@@ -117,6 +120,8 @@ pub fn render_arguments(menu: &BootMenu) -> String {
     if let Some(data) = &slot.data_id {
         words.push(format!("harrow.boot.data=PARTUUID={data}"));
     }
+    let multipath = menu.multipath.iter();
+    words.extend(multipath.map(|wwid| format!("harrow.boot.multipath={wwid}")));
     words.extend([
         "systemd.gpt_auto=0".into(),
         "loglevel=4".into(),
@@ -242,6 +247,7 @@ mod tests {
         BootMenu {
             consoles: vec!["tty0".into(), "ttyS1,57600n8".into()],
             arguments: vec!["intel_iommu=on".into()],
+            multipath: vec!["3600a0b80001327d8".into()],
             slot: SlotBoot::new(Role::SlotA, &layout, None, &verity, "1.2.3").unwrap(),
         }
     }
@@ -254,6 +260,7 @@ mod tests {
             format!("systemd.verity_root_data=PARTUUID={} ", menu.slot.slot_id),
             format!("harrow.boot.var=PARTUUID={} ", menu.slot.var_id),
             "hash-offset=4096,superblock=true ".into(),
+            " harrow.boot.multipath=3600a0b80001327d8 ".into(),
             "console=tty0 console=ttyS1,57600n8 intel_iommu=on\n".into(),
             "initrd /EFI/harrow/a/initrd.img".into(),
         ] {

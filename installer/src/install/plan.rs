@@ -6,6 +6,7 @@
 mod kept;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,9 @@ use crate::disk::bios;
 use crate::disk::coverage;
 use crate::disk::journal::Unfinished;
 use crate::disk::layout::{ALIGN, DataPlace, Layout, Role, TableKind, Wish, show};
+use crate::disk::release::Action;
 use crate::disk::target::Target;
-use crate::facts::user;
+use crate::facts::{DiskFacts, user};
 use crate::failure::{Failure, Kind};
 use crate::image::manifest::ImageManifest;
 
@@ -87,6 +89,8 @@ pub struct PlanInputs<'a> {
     pub data: Option<Target>,
     /// Further disks to be emptied.
     pub wipe: Vec<Target>,
+    /// What keeps disks busy and is taken down, by the disk's path.
+    pub release: Vec<(PathBuf, Vec<Action>)>,
     /// What is worth knowing about disks.
     pub warnings: Vec<String>,
     /// What is installed.
@@ -128,9 +132,16 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
         Some(tty) => vec!["tty0".to_owned(), tty.clone()],
         None => inputs.consoles.to_vec(),
     };
+    let warnings = several_paths(config, &inputs);
     let menu = BootMenu {
         consoles,
         arguments: config.os.kernel_arguments.clone(),
+        multipath: match config.os.multipath {
+            Some(_) => disks_of(&inputs)
+                .filter_map(|f| f.multipath.clone())
+                .collect(),
+            None => Vec::new(),
+        },
         slot: SlotBoot::new(
             Role::SlotA,
             &layout,
@@ -155,11 +166,37 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
         menu,
         bytes: all,
         resumed,
-        warnings: inputs.warnings,
+        warnings,
         steps: Vec::new(),
     };
-    plan.steps = steps_of(&plan, manifest, esp)?;
+    plan.steps = steps_of(&plan, &inputs.release, manifest, esp)?;
     Ok(plan)
+}
+
+/// The disks that the node will use.
+fn disks_of<'a>(inputs: &'a PlanInputs<'_>) -> impl Iterator<Item = &'a DiskFacts> {
+    let needed = std::iter::once(&inputs.target).chain(&inputs.data);
+    needed.filter_map(Target::facts)
+}
+
+/// The warnings, and those about disks with several paths of which the node will use one.
+fn several_paths(config: &Config, inputs: &PlanInputs<'_>) -> Vec<String> {
+    let mut warnings = inputs.warnings.clone();
+    for disk in disks_of(inputs) {
+        let (path, count) = (disk.path.display(), disk.paths.len());
+        if count > 1 && config.os.multipath.is_none() {
+            warnings.push(format!(
+                "{path} is reached over {count} paths, and the node will use one of them: \
+                 os.external_storage_config.enabled makes it use all"
+            ));
+        } else if count > 1 && disk.multipath.is_none() {
+            warnings.push(format!(
+                "{path} is reached over {count} paths, and multipath does not run here: the node \
+                 will use one of them. Install from Harrow's medium, or start multipathd before"
+            ));
+        }
+    }
+    warnings
 }
 
 /// The layout, and what of an unfinished install can be kept: one of the same image for which
@@ -206,18 +243,26 @@ fn check_boot_files(manifest: &ImageManifest, layout: &Layout, all: u64) -> anyh
 }
 
 /// What is done, in which order: nothing boots before the last step.
-fn steps_of(plan: &Plan, manifest: &ImageManifest, esp: u64) -> anyhow::Result<Vec<Step>> {
+fn steps_of(
+    plan: &Plan,
+    release: &[(PathBuf, Vec<Action>)],
+    manifest: &ImageManifest,
+    esp: u64,
+) -> anyhow::Result<Vec<Step>> {
     let slot = manifest.slot.file.size;
     let slot_kept = plan.resumed.as_ref().is_some_and(|r| r.slot_kept);
     let mut steps = vec![Step::CheckImage {
         bytes: plan.bytes - slot,
     }];
     let numbered = || plan.disks.iter().enumerate();
-    let busy = numbered().filter(|(_, d)| d.target.facts().is_some_and(|f| !f.users.is_empty()));
     let is_needed = |planned: &PlannedDisk| planned.purpose != Purpose::Wipe;
-    steps.extend(busy.map(|(disk, planned)| Step::ReleaseDisk {
-        disk,
-        needed: is_needed(planned),
+    steps.extend(numbered().filter_map(|(disk, planned)| {
+        let mut of_disk = release.iter().filter(|(p, _)| p == planned.target.path());
+        of_disk.next().map(|(_, actions)| Step::ReleaseDisk {
+            disk,
+            needed: is_needed(planned),
+            actions: actions.clone(),
+        })
     }));
     steps.extend(numbered().map(|(disk, planned)| Step::OpenTarget {
         disk,

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::plan::Plan;
 use super::step::Step;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, exit_code};
 
 /// What happened in an install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,46 @@ pub struct Entry {
     pub failed: Option<String>,
 }
 
+/// What stands in place of a report when an install was refused before its first step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Version of the installer.
+    pub installer: String,
+    /// When, RFC 3339.
+    pub started: String,
+    /// Why.
+    pub outcome: Refused,
+}
+
+/// Why an install was refused. No disk was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Refused {
+    /// Nothing was begun.
+    Refused {
+        /// The error with its causes.
+        error: String,
+        /// What to do.
+        hint: String,
+        /// The exit code of the installer.
+        exit_code: u8,
+    },
+}
+
+impl Refusal {
+    fn of(error: &anyhow::Error) -> Self {
+        Self {
+            installer: env!("CARGO_PKG_VERSION").into(),
+            started: jiff::Timestamp::now().to_string(),
+            outcome: Refused::Refused {
+                error: format!("{error:#}"),
+                hint: Failure::of(error).map_or(String::new(), |f| f.hint.clone()),
+                exit_code: exit_code(error),
+            },
+        }
+    }
+}
+
 /// A place for a report, known to be good before anything is written elsewhere.
 #[derive(Debug)]
 pub struct ReportFile {
@@ -113,8 +153,17 @@ impl ReportFile {
 
     /// Writes the report in one go, in place of an earlier one.
     pub fn write(&self, report: &Report) -> anyhow::Result<()> {
+        self.write_json(report)
+    }
+
+    /// Writes down that nothing was begun, and why.
+    pub fn refuse(&self, error: &anyhow::Error) -> anyhow::Result<()> {
+        self.write_json(&Refusal::of(error))
+    }
+
+    fn write_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let doing = || format!("writing the report {}", self.path.display());
-        let bytes = serde_json::to_vec_pretty(report).with_context(doing)?;
+        let bytes = serde_json::to_vec_pretty(value).with_context(doing)?;
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),

@@ -103,8 +103,26 @@ pub fn check_config(source: &Source) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decides everything; writes nothing.
+/// Decides everything; changes no disk. A refusal is the report, where one is asked for.
 pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
+    let prepared = decide(sources, options);
+    if let (Err(error), Some(path)) = (&prepared, &options.report) {
+        let names: Vec<String> = sources.iter().map(|s| s.name.to_string()).collect();
+        let mut others: Vec<&Path> = names.iter().map(Path::new).collect();
+        others.extend(options.device.as_deref());
+        refuse(ReportFile::reserve(path, &others).ok().as_ref(), error);
+    }
+    prepared
+}
+
+/// The refusal itself matters more than what is written down of it.
+fn refuse(file: Option<&ReportFile>, error: &anyhow::Error) {
+    if let Some(Err(error)) = file.map(|file| file.refuse(error)) {
+        tracing::warn!("{error:#}");
+    }
+}
+
+fn decide(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
     let checked = read_sources(sources, random::salt());
     let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
@@ -116,6 +134,14 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
         ));
     };
     let iso_url = checked.answers.install.iso_url.as_deref();
+    if let Some(multipath) = config
+        .os
+        .multipath
+        .as_ref()
+        .filter(|_| options.size.is_none())
+    {
+        live::start_multipath(multipath)?;
+    }
     let place = place_of_image(options.image.as_deref(), iso_url);
     let image = ImageSet::open_at(&place, options.limits)?;
     let mut word = config.storage.overwrite.clone();
@@ -129,13 +155,15 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     let unfinished = target.unfinished();
     let ours = unfinished.as_ref().map(|(_, u)| u.install_id);
     let claimed = claim(&word, &needed, &machine, ours)?;
-    release::check_tools(&claimed.release)?;
+    let actions = claimed.release.iter().flat_map(|(_, actions)| actions);
+    release::check_tools(actions)?;
     let plan = plan_install(
         &config,
         PlanInputs {
             target,
             data,
             wipe: claimed.wipe,
+            release: claimed.release,
             warnings: claimed.warnings,
             manifest: &image.manifest,
             consoles: &options.consoles,
@@ -167,11 +195,6 @@ fn place_of_image(given: Option<&Path>, iso_url: Option<&str>) -> Place {
 
 /// Runs a plan.
 pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow::Result<()> {
-    let mut answers = prepared.answers.clone();
-    live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
-        true => tracing::warn!("{line}"),
-        false => printer.line(line),
-    })?;
     let target = prepared.plan.target()?;
     let report_file = match &options.report {
         Some(path) => {
@@ -181,6 +204,15 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
         }
         None => None,
     };
+    let mut answers = prepared.answers.clone();
+    let fetched = live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
+        true => tracing::warn!("{line}"),
+        false => printer.line(line),
+    });
+    if let Err(error) = fetched {
+        refuse(report_file.as_ref(), &error);
+        return Err(error);
+    }
     let half_made = Arc::new(AtomicBool::new(false));
     signals::end_cleanly(target.clone(), Arc::clone(&half_made))?;
     let inputs = Inputs {

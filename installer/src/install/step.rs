@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::{Role, show};
+use crate::disk::release::Action;
 
 /// One step. Disks are numbered as in the plan; the first is the install disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub enum Step {
         disk: usize,
         /// Whether the install needs it.
         needed: bool,
+        /// What is taken down, in this order.
+        #[serde(default)]
+        actions: Vec<Action>,
     },
     /// Locks the disk, or creates the file.
     OpenTarget {
@@ -154,10 +158,19 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CheckImage { bytes } => write!(f, "check the boot files ({})", show(*bytes)),
-            Self::ReleaseDisk { disk: 0, .. } => {
-                f.write_str("take down what keeps the target busy")
+            Self::ReleaseDisk { disk, actions, .. } => {
+                let which = if *disk == 0 {
+                    "the target"
+                } else {
+                    "a further disk"
+                };
+                write!(f, "take down what keeps {which} busy")?;
+                let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
+                match actions.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ": {}", actions.join(", ")),
+                }
             }
-            Self::ReleaseDisk { .. } => f.write_str("take down what keeps a further disk busy"),
             Self::OpenTarget { disk: 0, .. } => f.write_str("open the target and lock it"),
             Self::OpenTarget { .. } => f.write_str("open a further disk and lock it"),
             Self::ClearDisk {

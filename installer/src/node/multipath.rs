@@ -11,7 +11,8 @@ use crate::config::{Multipath, StorageKinds};
 
 use super::files::NodeFile;
 
-const CONF: &str = "/etc/multipath.conf";
+/// multipath's configuration.
+pub const CONF: &str = "/etc/multipath.conf";
 const UNIT: &str = "multipathd.service";
 /// Vendor and product of Longhorn's disks, as tgt names them.
 const LONGHORN: (&str, &str) = ("IET", "VIRTUAL-DISK");
@@ -23,22 +24,26 @@ pub fn render_multipath(multipath: Option<&Multipath>) -> Vec<NodeFile> {
         let text = "# os.external_storage_config is off.\nblacklist {\n    devnode \".*\"\n}\n";
         return vec![NodeFile::text(CONF, text)];
     };
-    let mut blacklist = multipath.blacklist.clone();
-    let (vendor, product) = LONGHORN;
-    let longhorn = (Some(format!("^{vendor}")), Some(format!("^{product}")));
-    blacklist.devices.insert(0, longhorn);
-    let text = format!(
-        "defaults {{\n    user_friendly_names no\n    find_multipaths on\n}}\n{}{}",
-        section("blacklist", &blacklist),
-        section("blacklist_exceptions", &multipath.exceptions),
-    );
     vec![
-        NodeFile::text(CONF, text),
+        NodeFile::text(CONF, render_conf(multipath)),
         NodeFile::link(
             &format!("/etc/systemd/system/sysinit.target.wants/{UNIT}"),
             &format!("/usr/lib/systemd/system/{UNIT}"),
         ),
     ]
+}
+
+/// `multipath.conf`.
+pub fn render_conf(multipath: &Multipath) -> String {
+    let mut blacklist = multipath.blacklist.clone();
+    let (vendor, product) = LONGHORN;
+    let longhorn = (Some(format!("^{vendor}")), Some(format!("^{product}")));
+    blacklist.devices.insert(0, longhorn);
+    format!(
+        "defaults {{\n    user_friendly_names no\n    find_multipaths on\n}}\n{}{}",
+        section("blacklist", &blacklist),
+        section("blacklist_exceptions", &multipath.exceptions),
+    )
 }
 
 fn section(name: &str, kinds: &StorageKinds) -> String {

@@ -14,7 +14,7 @@ use crate::disk::former;
 use crate::disk::journal::{self, JOURNAL_SIZE, Unfinished};
 use crate::disk::layout::{ALIGN, Role};
 use crate::disk::open;
-use crate::disk::release;
+use crate::disk::release::{self, Action};
 use crate::disk::signatures::{self, Spared};
 use crate::facts::{self, DiskFacts, Roots};
 use crate::failure::{Failure, Kind};
@@ -43,21 +43,32 @@ impl Run<'_> {
 
     /// What keeps the disk busy is looked at once more: taking down one disk's may have taken down
     /// another's.
-    pub(super) fn release_disk(&self, disk: usize) -> anyhow::Result<()> {
+    pub(super) fn release_disk(&self, disk: usize, planned: &[Action]) -> anyhow::Result<()> {
+        let allowed = planned;
         let planned = self.plan.disks.get(disk);
         let planned = planned.with_context(|| format!("the plan has no disk {disk}"))?;
         let Some(facts) = planned.target.facts() else {
             return Ok(());
         };
-        self.take_down(facts)
+        self.take_down(facts, allowed)
     }
 
-    fn take_down(&self, planned: &DiskFacts) -> anyhow::Result<()> {
+    fn take_down(&self, planned: &DiskFacts, allowed: &[Action]) -> anyhow::Result<()> {
         let roots = Roots::default();
         let now = open::find(planned, &roots)?;
         let machine = facts::list(&roots);
         let taken = self.plan.disks.iter().filter_map(|d| d.target.facts());
         for action in release::actions(&now, &claim::kept(&machine, taken))? {
+            if !allowed.contains(&action) {
+                return Err(Failure::error(
+                    Kind::DeviceInUse,
+                    format!(
+                        "{} is in use since the plan was made: it would take to {action}",
+                        now.path.display()
+                    ),
+                    "run the install again: its plan then says so",
+                ));
+            }
             tracing::info!("{}: {action}", now.path.display());
             release::take_down(&action)?;
         }
