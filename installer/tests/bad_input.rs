@@ -43,6 +43,28 @@ fn a_disk_that_is_too_small() {
 }
 
 #[test]
+fn a_refusal_stands_where_the_report_would() {
+    let place = Place::new();
+    let report = place.path("report.json");
+    let report = report.to_str().unwrap();
+    let output = place.install(&["--size", "20G", "--report", report]);
+    refused_and_untouched(&place, &output, 21, &["the disk has 20 GiB"]);
+    let said: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let outcome = &said["outcome"];
+    assert_eq!(outcome["is"], "refused");
+    assert_eq!(outcome["exit_code"], 21);
+    let error = outcome["error"].as_str().unwrap();
+    assert!(error.contains("the disk has 20 GiB"), "{error}");
+    assert_eq!(outcome["hint"].as_str().map(str::is_empty), Some(false));
+    // Never in place of the config.
+    let config = place.config();
+    let before = fs::read(&config).unwrap();
+    let output = place.install(&["--size", "20G", "--report", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(21));
+    assert_eq!(fs::read(&config).unwrap(), before);
+}
+
+#[test]
 fn a_damaged_slot_image() {
     let place = Place::new();
     let slot = fs::File::options()

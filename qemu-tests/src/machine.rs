@@ -63,6 +63,15 @@ pub enum DriveKind {
         /// Serial number, at most 20 characters.
         serial: String,
     },
+    /// One of several paths to a SCSI disk.
+    Path {
+        /// Serial number of the disk, at most 20 characters.
+        serial: String,
+        /// World wide name of the disk.
+        wwn: u64,
+        /// What the path is called, to take it away.
+        id: String,
+    },
 }
 
 impl Drive {
@@ -112,10 +121,20 @@ impl Drive {
         }
     }
 
+    /// A path to a SCSI disk that has several.
+    pub fn path(file: &Path, serial: &str, wwn: u64, id: &str) -> Self {
+        let (serial, id) = (serial.to_owned(), id.to_owned());
+        Self {
+            file: file.to_owned(),
+            kind: DriveKind::Path { serial, wwn, id },
+        }
+    }
+
     fn render_args(&self, index: usize) -> [String; 4] {
         let file = self.file.display().to_string().replace(',', ",,");
         let options = match &self.kind {
             DriveKind::Cd => "media=cdrom,readonly=on",
+            DriveKind::Path { .. } => "cache=unsafe,discard=unmap,file.locking=off",
             // The file must survive the guest, not the host.
             _ => "cache=unsafe,discard=unmap,detect-zeroes=unmap",
         };
@@ -129,6 +148,9 @@ impl Drive {
                 "nvme,serial={serial},logical_block_size={block_size},physical_block_size={block_size}"
             ),
             DriveKind::Scsi { serial } => format!("scsi-hd,bus=scsi.0,serial={serial}"),
+            DriveKind::Path { serial, wwn, id } => {
+                format!("scsi-hd,bus=scsi.0,serial={serial},wwn={wwn:#x},share-rw=on,id={id}")
+            }
         };
         [
             "-drive".to_owned(),
@@ -225,7 +247,8 @@ impl Machine {
         if self.drives.iter().any(|drive| drive.kind == DriveKind::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
         }
-        let is_scsi = |drive: &Drive| matches!(drive.kind, DriveKind::Scsi { .. });
+        let is_scsi =
+            |drive: &Drive| matches!(drive.kind, DriveKind::Scsi { .. } | DriveKind::Path { .. });
         if self.drives.iter().any(is_scsi) {
             add(&["-device", "virtio-scsi-pci,id=scsi"]);
         }

@@ -137,7 +137,8 @@ pub fn prove_first_boot(
     stage.wait_off(GOING_DOWN)
 }
 
-fn first_boot(
+/// Waits for the first login on the node and checks it; what was expected.
+pub fn first_boot(
     stage: &mut Stage,
     spec: &NodeSpec,
     limits: Limits,
@@ -202,7 +203,8 @@ fn wait_login(stage: &mut Stage, limits: Limits, what: &str) -> anyhow::Result<(
     Ok(())
 }
 
-fn check(stage: &Stage, expected: &[Check]) -> anyhow::Result<()> {
+/// Compares the node with its config and with what is expected.
+pub fn check(stage: &Stage, expected: &[Check]) -> anyhow::Result<()> {
     stage
         .ssh
         .run("sudo harrow verify --json")
@@ -214,6 +216,7 @@ fn check(stage: &Stage, expected: &[Check]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn done(stage: &mut Stage, what: &str) {
+/// Says that a part of the story is over.
+pub fn done(stage: &mut Stage, what: &str) {
     stage.step(Instant::now(), what);
 }

@@ -3,6 +3,7 @@
 mod bios_cd;
 mod file_target;
 mod install;
+mod multipath;
 mod power_cut;
 mod refusals;
 mod self_test;
@@ -57,5 +58,10 @@ pub const ALL: &[Scenario] = &[
         name: "three-disks",
         about: "UEFI, NVMe with 4096-byte sectors chosen by rule, beside an old install with equal labels",
         run: three_disks::run,
+    },
+    Scenario {
+        name: "multipath",
+        about: "BIOS, a SCSI disk over two paths, one of which is taken away",
+        run: multipath::run,
     },
 ];
