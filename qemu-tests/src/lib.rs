@@ -3,12 +3,14 @@
 //! A [`machine::Machine`] is plain data; [`vm::Vm::start`] switches it on. Its [`console`] is
 //! read like a person would, [`qmp`] tells of resets, [`ssh`] runs commands on the node, and
 //! [`judge`] lets other programs look at the disk. A [`scenarios`] entry strings these together
-//! on a [`stage::Stage`], which keeps the times, and the evidence when it fails.
+//! on a [`stage::Stage`], which keeps the times, and the evidence when it fails. [`double`] is the
+//! RKE2 of the tests.
 
 pub mod accel;
 pub mod boot;
 pub mod boot_sector;
 pub mod console;
+pub mod double;
 pub mod firmware;
 pub mod http;
 pub mod judge;

@@ -9,7 +9,7 @@ use harrow::sys::cmd::Cmd;
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Every program and its package.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 15] = [
     ("e2fsck", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
@@ -21,6 +21,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("ssh-keyscan", "openssh-client"),
+    ("strip", "binutils"),
     ("unsquashfs", "squashfs-tools"),
     ("veritysetup", "cryptsetup-bin"),
     ("xorriso", "xorriso"),
