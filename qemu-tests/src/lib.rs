@@ -7,6 +7,7 @@
 //! RKE2 of the tests.
 
 pub mod accel;
+pub mod base;
 pub mod boot;
 pub mod boot_sector;
 pub mod console;
@@ -17,10 +18,13 @@ pub mod judge;
 pub mod machine;
 pub mod medium;
 pub mod node;
+pub mod output;
 pub mod partitions;
 pub mod qmp;
 pub mod report;
+pub mod runner;
 pub mod scenarios;
+pub mod schedule;
 pub mod ssh;
 pub mod stage;
 pub mod tools;

@@ -154,7 +154,7 @@ fn first_boot(
 pub fn judge_4k(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
     let manifest = read_manifest(stage.iso()?, &stage.folder)?;
     judge_disk(disk, 4096, &manifest).context("judging the installed disk")?;
-    println!("  fdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    stage.say("fdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
     Ok(())
 }
 
@@ -162,15 +162,19 @@ pub fn judge_4k(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
 pub fn judge(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
     let manifest = read_manifest(stage.iso()?, &stage.folder)?;
     judge_disk(disk, 512, &manifest).context("judging the installed disk")?;
-    println!("  sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    stage.say("sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
     Ok(())
 }
 
 /// Installs the image beside the ISO onto a new file of `size` bytes, as an ordinary user does it.
 pub fn onto_file(stage: &Stage, spec: &NodeSpec, disk: &Path, size: u64) -> anyhow::Result<()> {
+    config_onto_file(stage, &spec.render_config(), disk, size)
+}
+
+/// The same with any config.
+pub fn config_onto_file(stage: &Stage, text: &str, disk: &Path, size: u64) -> anyhow::Result<()> {
     let config = disk.with_extension("yaml");
-    std::fs::write(&config, spec.render_config())
-        .with_context(|| format!("writing {}", config.display()))?;
+    std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
     let options = Options {
         image: Some(stage.iso()?.with_file_name("image")),
         device: Some(disk.to_owned()),
@@ -179,7 +183,7 @@ pub fn onto_file(stage: &Stage, spec: &NodeSpec, disk: &Path, size: u64) -> anyh
         ..Options::default()
     };
     let prepared = run::prepare(&[run::read_config(&config)?], &options)?;
-    let printer = Printer::stdout();
+    let printer = Printer::new(vec![Box::new(stage.output().writer())]);
     run::run(&prepared, &options, &printer)?;
     printer.finish();
     Ok(())

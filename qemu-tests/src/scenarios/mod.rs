@@ -2,13 +2,14 @@
 
 mod bios_cd;
 mod file_target;
-mod install;
+pub mod install;
 mod power_cut;
 mod refusals;
 mod self_test;
 mod three_disks;
 mod uefi_secureboot_usb;
 
+use crate::schedule::Load;
 use crate::stage::Stage;
 
 /// One story, from power-on to its end.
@@ -17,45 +18,57 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in one line.
     pub about: &'static str,
+    /// What it asks of the machine that it runs on.
+    pub load: Load,
     /// Plays it; an error is its failure.
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
 }
+
+/// A machine's 2 GiB, and what QEMU and the harness take.
+const ONE_MACHINE: Load = Load::Shared { memory_mib: 2500 };
 
 /// All scenarios, in the order in which they are run.
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "self-test",
         about: "the harness itself: firmware, console, keys, reset and power, without an ISO",
+        load: ONE_MACHINE,
         run: self_test::run,
     },
     Scenario {
         name: "file-target",
         about: "the ISO's image installed onto a plain file, no machine needed",
+        load: Load::Shared { memory_mib: 500 },
         run: file_target::run,
     },
     Scenario {
         name: "refusals",
         about: "the live system refuses disks that are in use, too small, read-only or unknown",
+        load: ONE_MACHINE,
         run: refusals::run,
     },
     Scenario {
         name: "bios-cd",
         about: "BIOS, the ISO as a CD, config from the network, reboot into the node",
+        load: Load::Alone,
         run: bios_cd::run,
     },
     Scenario {
         name: "uefi-secureboot-usb",
         about: "UEFI with Secure Boot, the ISO on a stick that carries the config, power-off",
+        load: Load::Alone,
         run: uefi_secureboot_usb::run,
     },
     Scenario {
         name: "power-cut",
         about: "the power goes during the copy; the disk does not boot, the second try completes",
+        load: ONE_MACHINE,
         run: power_cut::run,
     },
     Scenario {
         name: "three-disks",
         about: "UEFI, NVMe with 4096-byte sectors chosen by rule, beside an old install with equal labels",
+        load: ONE_MACHINE,
         run: three_disks::run,
     },
 ];
