@@ -17,7 +17,7 @@ pub mod rules;
 pub mod unit;
 pub mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -91,6 +91,8 @@ pub struct Report {
     pub archives: Vec<Archive>,
     /// What would be deployed.
     pub manifests: Manifests,
+    /// Images that pods of the manifests name and no archive has: they would be pulled.
+    pub pulled: Vec<String>,
 }
 
 /// Checks the node whose files are below `root`.
@@ -126,7 +128,15 @@ pub fn check(root: &Path, role: Role, process: &Process) -> Report {
         };
         (key.clone(), values)
     });
+    let brought: BTreeSet<String> = archives
+        .iter()
+        .flat_map(|archive| &archive.images)
+        .map(|image| full_name(image))
+        .collect();
+    let pulled = manifests.images.iter();
+    let pulled = pulled.filter(|image| !brought.contains(&full_name(image)));
     Report {
+        pulled: pulled.cloned().collect(),
         double_of: format!("RKE2 {VERSION}; a double of the tests, no Kubernetes runs"),
         role,
         ready: problems.is_empty(),
@@ -166,6 +176,19 @@ fn check_ours(
         if !DISABLED.contains(&name.as_str()) && !is_file {
             problems.push(format!("disable: RKE2 deploys nothing named {name:?}"));
         }
+    }
+}
+
+/// An image's name with its registry, and without a digest behind its tag.
+fn full_name(image: &str) -> String {
+    let name = match image.split_once('@') {
+        Some((name, _)) if name.rsplit('/').next().is_some_and(|it| it.contains(':')) => name,
+        _ => image,
+    };
+    match name.split_once('/') {
+        None => format!("docker.io/library/{name}"),
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => name.to_owned(),
+        Some(_) => format!("docker.io/{name}"),
     }
 }
 
@@ -239,4 +262,24 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
         file.write_all(bytes)
     };
     write().with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_known_by_their_whole_names() {
+        for (image, expected) in [
+            ("busybox:1", "docker.io/library/busybox:1"),
+            ("rancher/a:1", "docker.io/rancher/a:1"),
+            ("quay.io/a/b:1", "quay.io/a/b:1"),
+            ("r:5000/b:1", "r:5000/b:1"),
+            ("localhost/b:1", "localhost/b:1"),
+            ("quay.io/a/b:1@sha256:00", "quay.io/a/b:1"),
+            ("r:5000/a/b@sha256:00", "r:5000/a/b@sha256:00"),
+        ] {
+            assert_eq!(full_name(image), expected);
+        }
+    }
 }

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use qemu_tests::accel::Accel;
 use qemu_tests::base::Bases;
 use qemu_tests::boot;
+use qemu_tests::double::pack;
 use qemu_tests::output::Output;
 use qemu_tests::report::{render_figures, render_results};
 use qemu_tests::runner::run_scenarios;
@@ -44,6 +45,15 @@ enum Command {
         jobs: Option<u8>,
         /// Which ones; all when absent.
         scenarios: Vec<String>,
+    },
+    /// Make doubles of a bundle's artifacts: a bundle and a lock of their own, and a mirror of both.
+    Double {
+        /// The bundle whose artifacts are doubled.
+        #[arg(long, default_value = "image-builder/bundle.toml")]
+        bundle: PathBuf,
+        /// Where they go.
+        #[arg(long, default_value = "out/double")]
+        out: PathBuf,
     },
     /// Boot the ISO with an empty disk on this terminal, for a person.
     Boot {
@@ -92,11 +102,40 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let scenarios = select(&scenarios)?;
             run_all(&settings(place)?, &scenarios, jobs.map(usize::from))
         }
+        Command::Double { bundle, out } => {
+            make_doubles(&bundle, &out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Boot { place } => {
             boot::run(&mut Stage::new(settings(place)?, "boot")?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn make_doubles(bundle: &Path, out: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(bundle)
+        .with_context(|| format!("reading the bundle {}", bundle.display()))?;
+    let program = std::env::current_exe().context("finding the program")?;
+    let program = program.with_file_name("rke2-double");
+    if !program.exists() {
+        let path = program.display();
+        bail!("{path} is missing: build it with `cargo build -p qemu-tests`");
+    }
+    let folder = tempfile::tempdir().context("making a folder")?;
+    let stripped = folder.path().join("rke2-double");
+    pack::strip(&program, &stripped)?;
+    let doubles = pack::Doubles::make(&text, &stripped, pack::NOWHERE)?;
+    doubles.write(out)?;
+    for (name, bytes) in &doubles.files {
+        println!("{:>10}  {name} (a double)", bytes.len());
+    }
+    println!(
+        "{}: bundle.toml, bundle.lock, {}",
+        out.display(),
+        pack::MIRROR
+    );
+    Ok(())
 }
 
 fn settings(place: Place) -> anyhow::Result<Settings> {

@@ -24,6 +24,12 @@ pub use release::pack_release;
 
 /// Said in everything that is made.
 pub const DOUBLE: &str = "double of Harrow's tests";
+/// Name of the folder that is a mirror of the bundle.
+pub const MIRROR: &str = "mirror";
+/// Where a mirror has its files, by their digests.
+const BLOBS: &str = "blobs/sha256";
+/// Upstream of the doubles: nobody is there (RFC 6761), they come from the mirror.
+pub const NOWHERE: &str = "https://double.invalid";
 /// The version of the shape of both files.
 const SCHEMA: u32 = 1;
 
@@ -78,11 +84,13 @@ impl Doubles {
     /// Makes doubles of all artifacts of `bundle`, to be found at `url`/NAME.
     pub fn make(bundle: &str, program: &Path, url: &str) -> anyhow::Result<Self> {
         let mut bundle: Bundle = toml::from_str(bundle).context("reading the bundle")?;
+        let sets = bundle.artifact.iter().flat_map(|artifact| &artifact.images);
+        let sets: Vec<String> = sets.cloned().collect();
         let mut files = BTreeMap::new();
         let mut pins = Vec::new();
         for artifact in &mut bundle.artifact {
             let name = file_name(artifact);
-            let bytes = double_of(artifact, program)
+            let bytes = double_of(artifact, program, &sets)
                 .with_context(|| format!("making a double of {}", artifact.name))?;
             pins.push(Pin {
                 version: artifact.version.clone(),
@@ -115,15 +123,28 @@ impl Doubles {
         })
     }
 
-    /// Writes the files into `folder`, and both texts beside them.
+    /// All files as a mirror of the bundle has them: `blobs/sha256/DIGEST`.
+    pub fn blobs(&self) -> impl Iterator<Item = (String, &[u8])> {
+        self.files.values().map(|bytes| {
+            let digest = hex::encode(Sha256::digest(bytes));
+            (format!("{BLOBS}/{digest}"), bytes.as_slice())
+        })
+    }
+
+    /// Writes both texts into `folder`, and a mirror into its folder [`MIRROR`].
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let texts = [("bundle.toml", &self.bundle), ("bundle.lock", &self.lock)];
-        let texts = texts.map(|(name, text)| (name, text.as_bytes()));
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
-        let files = self.files.iter();
-        let files = files.map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-        for (name, bytes) in files.chain(texts) {
+        let texts = texts.map(|(name, text)| (name.to_owned(), text.as_bytes()));
+        let blobs = self.blobs();
+        let blobs = blobs.map(|(name, bytes)| (format!("{MIRROR}/{name}"), bytes));
+        let mirror = folder.join(MIRROR);
+        if mirror.exists() {
+            std::fs::remove_dir_all(&mirror)
+                .with_context(|| format!("emptying {}", mirror.display()))?;
+        }
+        std::fs::create_dir_all(mirror.join(BLOBS))
+            .with_context(|| format!("creating {}", mirror.display()))?;
+        for (name, bytes) in blobs.chain(texts) {
             let path = folder.join(name);
             std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
@@ -152,7 +173,7 @@ fn file_name(artifact: &Artifact) -> String {
     }
 }
 
-fn double_of(artifact: &Artifact, program: &Path) -> anyhow::Result<Vec<u8>> {
+fn double_of(artifact: &Artifact, program: &Path, sets: &[String]) -> anyhow::Result<Vec<u8>> {
     let Artifact { name, version, .. } = artifact;
     match artifact.kind.as_str() {
         "rke2" => {
@@ -166,7 +187,7 @@ fn double_of(artifact: &Artifact, program: &Path) -> anyhow::Result<Vec<u8>> {
         }
         "image-set" => pack_images(&artifact.images, Packing::Zstd),
         "chart" => release::pack_chart(artifact.chart.as_deref().unwrap_or(name), version),
-        "manifest" => Ok(operator(name, version).into_bytes()),
+        "manifest" => Ok(operator(name, version, sets).into_bytes()),
         "program" => Ok(format!("#!/bin/sh\necho '{name} {version} ({DOUBLE})'\n").into_bytes()),
         other => bail!("its kind {other:?} is not known"),
     }
@@ -183,9 +204,15 @@ fn packing_of(artifact: &Artifact) -> Packing {
     }
 }
 
-/// The manifests of an operator: its namespace, role and deployment.
-fn operator(name: &str, version: &str) -> String {
+/// The manifests of an operator: its namespace, role and deployment, whose image is one of `sets`
+/// if there is one for it.
+fn operator(name: &str, version: &str, sets: &[String]) -> String {
     let space = name.strip_suffix("-operator").unwrap_or(name);
+    let is_its = |image: &&String| image.contains(space) && image.contains("operator");
+    let image = match sets.iter().find(is_its) {
+        Some(image) => image.clone(),
+        None => format!("quay.io/{space}/{name}:{version}"),
+    };
     format!(
         "# {DOUBLE}
 apiVersion: v1
@@ -214,7 +241,7 @@ spec:
     spec:
       containers:
         - name: {name}
-          image: quay.io/{space}/{name}:{version}
+          image: {image}
 "
     )
 }

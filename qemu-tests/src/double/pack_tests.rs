@@ -144,7 +144,36 @@ fn the_double_accepts_the_doubles() {
     assert_eq!(archives[0].images.len(), 2);
     assert_eq!(archives[1].images.len(), 15);
     assert_eq!(found.files["kubevirt-operator.yaml"].len(), 3);
-    assert_eq!(found.images, ["quay.io/kubevirt/kubevirt-operator:v1.9.0"]);
+    // An operator's image is one that an archive brings.
+    assert_eq!(found.images, ["quay.io/kubevirt/virt-operator:v1.9.0"]);
+    assert!(archives[0].images.contains(&found.images[0]));
+}
+
+#[test]
+fn what_is_written_is_a_mirror_of_the_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("mirror/blobs/sha256/old");
+    std::fs::create_dir_all(old.parent().unwrap()).unwrap();
+    std::fs::write(&old, "").unwrap();
+    let doubles = make();
+    doubles.write(folder.path()).unwrap();
+    assert!(!old.exists());
+    for (name, text) in [
+        ("bundle.toml", &doubles.bundle),
+        ("bundle.lock", &doubles.lock),
+    ] {
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join(name)).unwrap(),
+            **text
+        );
+    }
+    let lock: toml::Value = toml::from_str(&doubles.lock).unwrap();
+    for pin in lock["artifact"].as_table().unwrap().values() {
+        let digest = pin["sha256"].as_str().unwrap();
+        let blob = folder.path().join("mirror/blobs/sha256").join(digest);
+        let bytes = std::fs::read(blob).unwrap();
+        assert_eq!(hex::encode(Sha256::digest(&bytes)), digest);
+    }
 }
 
 #[test]
