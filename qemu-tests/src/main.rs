@@ -10,10 +10,11 @@ use qemu_tests::accel::Accel;
 use qemu_tests::base::Bases;
 use qemu_tests::boot;
 use qemu_tests::double::pack;
+use qemu_tests::medium::newest_iso;
 use qemu_tests::output::Output;
 use qemu_tests::report::{render_figures, render_results};
 use qemu_tests::runner::run_scenarios;
-use qemu_tests::scenarios::{ALL, Scenario};
+use qemu_tests::scenarios::{ALL, BY_NAME, Scenario, find};
 use qemu_tests::schedule::{Memory, Room};
 use qemu_tests::stage::{Settings, Stage};
 use qemu_tests::tools::check_tools;
@@ -88,6 +89,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             for scenario in ALL {
                 println!("{:<20} {}", scenario.name, scenario.about);
             }
+            for scenario in BY_NAME {
+                println!("{:<20} {} (only when named)", scenario.name, scenario.about);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Accel => {
@@ -147,6 +151,7 @@ fn settings(place: Place) -> anyhow::Result<Settings> {
             None => newest_iso(&place.out)?,
         },
         bases: Arc::new(Bases::new(&out.join("base"))),
+        doubles: place.out.join("double"),
         out,
         accel: Accel::detect()?,
         when_failed: when_failed(),
@@ -169,27 +174,9 @@ fn select(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
     names
         .iter()
         .map(|name| {
-            ALL.iter()
-                .find(|scenario| scenario.name == name)
-                .with_context(|| format!("no scenario {name:?}; see `qemu-tests list`"))
+            find(name).with_context(|| format!("no scenario {name:?}; see `qemu-tests list`"))
         })
         .collect()
-}
-
-fn newest_iso(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(None);
-    };
-    let mut newest = None;
-    for entry in entries {
-        let path = entry.context("looking for an ISO")?.path();
-        if path.extension().is_some_and(|extension| extension == "iso") {
-            let changed = path.metadata().and_then(|meta| meta.modified());
-            let changed = changed.with_context(|| format!("looking at {}", path.display()))?;
-            newest = newest.max(Some((changed, path)));
-        }
-    }
-    Ok(newest.map(|(_, path)| path))
 }
 
 fn run_all(

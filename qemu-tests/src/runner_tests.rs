@@ -89,6 +89,7 @@ fn run_in(
         accel: Accel::Tcg,
         when_failed,
         output: Output::new(said.clone()),
+        doubles: folder.join("double"),
         bases: Arc::new(Bases::new(&folder.join("base"))),
     };
     let room = Room {

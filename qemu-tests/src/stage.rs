@@ -14,7 +14,9 @@ use harrow::sys::wait;
 use crate::accel::Accel;
 use crate::base::Bases;
 use crate::machine::Machine;
+use crate::medium::newest_iso;
 use crate::output::Output;
+use crate::scenarios::cluster::needed;
 use crate::ssh::{Ssh, free_port};
 use crate::vm::{Vm, WhenDropped};
 
@@ -26,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const TAIL: usize = 20;
 
 /// What is taken from a node over ssh after a failure.
-const EVIDENCE: [(&str, &str); 2] = [
+const EVIDENCE: [(&str, &str); 3] = [
     (
         "journal.txt",
         "sudo journalctl -b --no-pager -o short-monotonic",
@@ -34,6 +36,10 @@ const EVIDENCE: [(&str, &str); 2] = [
     (
         "install-report.json",
         "sudo sh -c 'cat /run/harrow/oem/report.json || cat /run/harrow/report.json'",
+    ),
+    (
+        "double-report.json",
+        "sudo cat /var/lib/rancher/rke2/double-report.json",
     ),
 ];
 
@@ -50,6 +56,8 @@ pub struct Settings {
     pub when_failed: WhenDropped,
     /// Where lines go.
     pub output: Output,
+    /// Folder of the doubles of the cluster payload, and of ISOs with them.
+    pub doubles: PathBuf,
     /// Installed disks that scenarios share.
     pub bases: Arc<Bases>,
 }
@@ -126,6 +134,14 @@ impl Stage {
             .iso
             .as_deref()
             .ok_or_else(|| anyhow!("no ISO: build one with `make iso`, or name one with --iso"))
+    }
+
+    /// The newest ISO of this flavor in whose payload the doubles are: that of the folder named like
+    /// the flavor, beside the doubles.
+    pub fn double_iso(&self, flavor: &str) -> anyhow::Result<PathBuf> {
+        let folder = needed(self.settings.doubles.join(flavor))?;
+        let iso = newest_iso(&folder)?;
+        iso.ok_or_else(|| anyhow!("{} has no ISO", folder.display()))
     }
 
     /// A file of this scenario that is deleted when it succeeds.

@@ -27,7 +27,7 @@ pub const DOUBLE: &str = "double of Harrow's tests";
 /// Name of the folder that is a mirror of the bundle.
 pub const MIRROR: &str = "mirror";
 /// Where a mirror has its files, by their digests.
-const BLOBS: &str = "blobs/sha256";
+pub const BLOBS: &str = "blobs/sha256";
 /// Upstream of the doubles: nobody is there (RFC 6761), they come from the mirror.
 pub const NOWHERE: &str = "https://double.invalid";
 /// The version of the shape of both files.

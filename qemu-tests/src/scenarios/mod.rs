@@ -1,8 +1,11 @@
 //! The scenarios: what is booted, and what must come of it.
 
 mod bios_cd;
+pub mod cluster;
 mod file_target;
+mod full_offline;
 pub mod install;
+mod net_mirror;
 mod power_cut;
 mod refusals;
 mod self_test;
@@ -72,3 +75,43 @@ pub const ALL: &[Scenario] = &[
         run: three_disks::run,
     },
 ];
+
+/// Scenarios that run only when they are named: they need ISOs with doubles of the cluster payload.
+pub const BY_NAME: &[Scenario] = &[
+    Scenario {
+        name: "full-offline",
+        about: "flavor full with the RKE2 double, installed and booted without any network device",
+        load: ONE_MACHINE,
+        run: full_offline::run,
+    },
+    Scenario {
+        name: "net-mirror",
+        about: "flavor net with the RKE2 double, fetched from a mirror whose first answers are faults",
+        load: ONE_MACHINE,
+        run: net_mirror::run,
+    },
+];
+
+/// The scenario of this name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    let mut all = ALL.iter().chain(BY_NAME);
+    all.find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_found_by_its_name() {
+        for scenario in ALL.iter().chain(BY_NAME) {
+            let found = find(scenario.name).unwrap();
+            assert_eq!(
+                found.about, scenario.about,
+                "two have the name {}",
+                scenario.name
+            );
+        }
+        assert!(find("none").is_none());
+    }
+}
