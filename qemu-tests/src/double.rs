@@ -39,6 +39,8 @@ const CONFIG: &str = "/etc/rancher/rke2";
 const DATA: &str = "/var/lib/rancher/rke2";
 /// Where the report is, below the data.
 const REPORT: &str = "double-report.json";
+/// The image that RKE2 takes its programs from.
+const RUNTIME: &str = "docker.io/rancher/rke2-runtime:v1.34.5-rke2r1";
 /// Keys whose values are not shown.
 const SECRETS: [&str; 5] = [
     "token",
@@ -91,7 +93,8 @@ pub struct Report {
     pub archives: Vec<Archive>,
     /// What would be deployed.
     pub manifests: Manifests,
-    /// Images that pods of the manifests name and no archive has: they would be pulled.
+    /// Images that would be pulled because no archive has them: RKE2's own programs, and what pods
+    /// of the manifests name.
     pub pulled: Vec<String>,
 }
 
@@ -128,12 +131,13 @@ pub fn check(root: &Path, role: Role, process: &Process) -> Report {
         };
         (key.clone(), values)
     });
+    let runtime = config.text("runtime-image").unwrap_or(RUNTIME).to_owned();
     let brought: BTreeSet<String> = archives
         .iter()
         .flat_map(|archive| &archive.images)
         .map(|image| full_name(image))
         .collect();
-    let pulled = manifests.images.iter();
+    let pulled = manifests.images.iter().chain([&runtime]);
     let pulled = pulled.filter(|image| !brought.contains(&full_name(image)));
     Report {
         pulled: pulled.cloned().collect(),
@@ -169,10 +173,10 @@ fn check_ours(
         ));
     }
     for name in config.list("disable") {
-        let is_file = manifests
-            .files
-            .keys()
-            .any(|file| file.contains(name.as_str()));
+        let is_file = manifests.disabled.iter().map(Path::new).any(|file| {
+            let is_stem = file.file_stem().is_some_and(|stem| stem == name.as_str());
+            is_stem || file.starts_with(name)
+        });
         if !DISABLED.contains(&name.as_str()) && !is_file {
             problems.push(format!("disable: RKE2 deploys nothing named {name:?}"));
         }

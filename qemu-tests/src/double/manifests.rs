@@ -45,6 +45,8 @@ const BUNDLED: [&str; 18] = [
 pub struct Manifests {
     /// Each object as `KIND NAMESPACE/NAME`, by its file below the folder.
     pub files: BTreeMap<String, Vec<String>>,
+    /// Files that are left out because `disable` names them.
+    pub disabled: Vec<String>,
     /// Charts whose content is fetched, not embedded.
     pub fetched_charts: Vec<String>,
     /// Images that pods name, without those of charts.
@@ -91,10 +93,14 @@ pub fn check(folder: &Path, disabled: &[String], problems: &mut Vec<String>) -> 
         }) || path
             .file_stem()
             .is_some_and(|stem| disabled.iter().any(|it| **it == *stem.to_string_lossy()));
+        let shown = below.display().to_string();
+        if is_off && is_read {
+            manifests.disabled.push(shown);
+            continue;
+        }
         if name.starts_with('.') || !is_read || is_off || skipped.contains(&name) {
             continue;
         }
-        let shown = below.display().to_string();
         let mut refuse = |what: String| problems.push(format!("{}: {what}", path.display()));
         reading.take_name(&name, &shown, &mut refuse);
         let mut objects = Vec::new();

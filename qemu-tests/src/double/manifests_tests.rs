@@ -48,6 +48,7 @@ fn files_are_found_as_the_controller_finds_them() {
     let names: Vec<&str> = manifests.files.keys().map(String::as_str).collect();
     assert_eq!(names, ["a.yaml", "b.YML", "c.json", "sub/deep/d.yaml"]);
     assert_eq!(manifests.files["a.yaml"], ["ConfigMap kube-system/a"]);
+    assert_eq!(manifests.disabled, ["folder-off/x.yaml", "off.yaml"]);
     let mut problems = Vec::new();
     let none = check(Path::new("/none"), &[], &mut problems);
     assert!(none.files.is_empty() && problems.is_empty());
