@@ -28,13 +28,24 @@ pub struct Machine {
     pub extra: Vec<String>,
 }
 
-/// A disk or medium, raw.
+/// A disk or medium.
 #[derive(Debug, Clone)]
 pub struct Drive {
     /// The file behind it.
     pub file: PathBuf,
+    /// What the file is.
+    pub format: Format,
     /// How the machine sees it.
     pub kind: DriveKind,
+}
+
+/// What the file behind a drive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The disk's bytes.
+    Raw,
+    /// QEMU's own, such as an overlay of [`crate::base`].
+    Qcow2,
 }
 
 /// How the machine sees a drive.
@@ -79,6 +90,7 @@ impl Drive {
     pub fn cd(file: &Path) -> Self {
         Self {
             file: file.to_owned(),
+            format: Format::Raw,
             kind: DriveKind::Cd,
         }
     }
@@ -87,6 +99,7 @@ impl Drive {
     pub fn usb(file: &Path) -> Self {
         Self {
             file: file.to_owned(),
+            format: Format::Raw,
             kind: DriveKind::Usb,
         }
     }
@@ -99,6 +112,7 @@ impl Drive {
         };
         Self {
             file: file.to_owned(),
+            format: Format::Raw,
             kind,
         }
     }
@@ -108,6 +122,7 @@ impl Drive {
         let serial = serial.to_owned();
         Self {
             file: file.to_owned(),
+            format: Format::Raw,
             kind: DriveKind::Nvme { serial, block_size },
         }
     }
@@ -117,6 +132,7 @@ impl Drive {
         let serial = serial.to_owned();
         Self {
             file: file.to_owned(),
+            format: Format::Raw,
             kind: DriveKind::Scsi { serial },
         }
     }
@@ -127,11 +143,23 @@ impl Drive {
         Self {
             file: file.to_owned(),
             kind: DriveKind::Path { serial, wwn, id },
+            format: Format::Raw,
         }
+    }
+
+    /// The same, but the file is qcow2.
+    #[must_use]
+    pub fn qcow2(mut self) -> Self {
+        self.format = Format::Qcow2;
+        self
     }
 
     fn render_args(&self, index: usize) -> [String; 4] {
         let file = self.file.display().to_string().replace(',', ",,");
+        let format = match self.format {
+            Format::Raw => "raw",
+            Format::Qcow2 => "qcow2",
+        };
         let options = match &self.kind {
             DriveKind::Cd => "media=cdrom,readonly=on",
             DriveKind::Path { .. } => "cache=unsafe,discard=unmap,file.locking=off",
@@ -154,7 +182,7 @@ impl Drive {
         };
         [
             "-drive".to_owned(),
-            format!("if=none,id=drive{index},format=raw,{options},file={file}"),
+            format!("if=none,id=drive{index},format={format},{options},file={file}"),
             "-device".to_owned(),
             format!("{device},drive=drive{index},bootindex={index}"),
         ]
@@ -286,8 +314,14 @@ mod tests {
         let line = render(
             &Machine::new("m", Firmware::Bios)
                 .drive(Drive::virtio(disk, "D1"))
-                .drive(Drive::cd(Path::new("/h.iso"))),
+                .drive(Drive::cd(Path::new("/h.iso")))
+                .drive(Drive::virtio(Path::new("/o"), "D2").qcow2()),
         );
+        assert!(
+            line.contains("format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file=/disk"),
+            "{line}"
+        );
+        assert!(line.contains("id=drive2,format=qcow2,"), "{line}");
         assert!(line.contains("file=/disk,,1.img -device virtio-blk-pci,serial=D1,logical_block_size=512,physical_block_size=512,drive=drive0,bootindex=0"), "{line}");
         assert!(
             line.contains("readonly=on,file=/h.iso -device ide-cd,drive=drive1,bootindex=1"),

@@ -2,22 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use qemu_tests::accel::Accel;
+use qemu_tests::base::Bases;
 use qemu_tests::boot;
-use qemu_tests::report::render_figures;
-use qemu_tests::scenarios::{ALL, Scenario};
-use qemu_tests::stage::{Figure, Settings, Stage};
+use qemu_tests::double::pack;
+use qemu_tests::medium::newest_iso;
+use qemu_tests::output::Output;
+use qemu_tests::report::{render_figures, render_results};
+use qemu_tests::runner::run_scenarios;
+use qemu_tests::scenarios::{ALL, BY_NAME, Scenario, find};
+use qemu_tests::schedule::{Memory, Room};
+use qemu_tests::stage::{Settings, Stage};
 use qemu_tests::tools::check_tools;
 use qemu_tests::vm::WhenDropped;
 
 /// Boots Harrow's media in QEMU and checks the nodes that they install.
 ///
-/// With KEEP=1 in the environment, the run ends with the first failure and leaves its machine
-/// running.
+/// With KEEP=1 in the environment, nothing new starts after the first failure, and its machine
+/// is left running.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -34,8 +40,21 @@ enum Command {
     Run {
         #[command(flatten)]
         place: Place,
+        /// How many at once; 2 when absent, but 1 on a machine with one core or less than 8 GiB.
+        /// Those whose times are figures run alone in any case.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+        jobs: Option<u8>,
         /// Which ones; all when absent.
         scenarios: Vec<String>,
+    },
+    /// Make doubles of a bundle's artifacts: a bundle and a lock of their own, and a mirror of both.
+    Double {
+        /// The bundle whose artifacts are doubled.
+        #[arg(long, default_value = "image-builder/bundle.toml")]
+        bundle: PathBuf,
+        /// Where they go.
+        #[arg(long, default_value = "out/double")]
+        out: PathBuf,
     },
     /// Boot the ISO with an empty disk on this terminal, for a person.
     Boot {
@@ -70,15 +89,26 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             for scenario in ALL {
                 println!("{:<20} {}", scenario.name, scenario.about);
             }
+            for scenario in BY_NAME {
+                println!("{:<20} {} (only when named)", scenario.name, scenario.about);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Accel => {
             println!("{}", Accel::detect()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run { place, scenarios } => {
+        Command::Run {
+            place,
+            jobs,
+            scenarios,
+        } => {
             let scenarios = select(&scenarios)?;
-            run_all(&settings(place)?, &scenarios)
+            run_all(&settings(place)?, &scenarios, jobs.map(usize::from))
+        }
+        Command::Double { bundle, out } => {
+            make_doubles(&bundle, &out)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Boot { place } => {
             boot::run(&mut Stage::new(settings(place)?, "boot")?)?;
@@ -87,16 +117,45 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn make_doubles(bundle: &Path, out: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(bundle)
+        .with_context(|| format!("reading the bundle {}", bundle.display()))?;
+    let program = std::env::current_exe().context("finding the program")?;
+    let program = program.with_file_name("rke2-double");
+    if !program.exists() {
+        let path = program.display();
+        bail!("{path} is missing: build it with `cargo build -p qemu-tests`");
+    }
+    let folder = tempfile::tempdir().context("making a folder")?;
+    let stripped = folder.path().join("rke2-double");
+    pack::strip(&program, &stripped)?;
+    let doubles = pack::Doubles::make(&text, &stripped, pack::NOWHERE)?;
+    doubles.write(out)?;
+    for (name, bytes) in &doubles.files {
+        println!("{:>10}  {name} (a double)", bytes.len());
+    }
+    println!(
+        "{}: bundle.toml, bundle.lock, {}",
+        out.display(),
+        pack::MIRROR
+    );
+    Ok(())
+}
+
 fn settings(place: Place) -> anyhow::Result<Settings> {
     check_tools()?;
+    let out = place.out.join("qemu-tests");
     Ok(Settings {
         iso: match place.iso {
             Some(iso) => Some(iso),
             None => newest_iso(&place.out)?,
         },
-        out: place.out.join("qemu-tests"),
+        bases: Arc::new(Bases::new(&out.join("base"))),
+        doubles: place.out.join("double"),
+        out,
         accel: Accel::detect()?,
         when_failed: when_failed(),
+        output: Output::stdout(),
     })
 }
 
@@ -115,74 +174,46 @@ fn select(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
     names
         .iter()
         .map(|name| {
-            ALL.iter()
-                .find(|scenario| scenario.name == name)
-                .with_context(|| format!("no scenario {name:?}; see `qemu-tests list`"))
+            find(name).with_context(|| format!("no scenario {name:?}; see `qemu-tests list`"))
         })
         .collect()
 }
 
-fn newest_iso(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(None);
-    };
-    let mut newest = None;
-    for entry in entries {
-        let path = entry.context("looking for an ISO")?.path();
-        if path.extension().is_some_and(|extension| extension == "iso") {
-            let changed = path.metadata().and_then(|meta| meta.modified());
-            let changed = changed.with_context(|| format!("looking at {}", path.display()))?;
-            newest = newest.max(Some((changed, path)));
-        }
+fn run_all(
+    settings: &Settings,
+    scenarios: &[&'static Scenario],
+    jobs: Option<usize>,
+) -> anyhow::Result<ExitCode> {
+    let room = room(jobs)?;
+    let say = |line: String| settings.output.say(line);
+    say(format!("guests run on: {}", settings.accel));
+    if let Some(iso) = &settings.iso {
+        say(format!("ISO: {}", iso.display()));
     }
-    Ok(newest.map(|(_, path)| path))
+    say(format!("scenarios at once: {}", room.jobs));
+    let outcomes = run_scenarios(settings, scenarios, room);
+    let names = scenarios.iter().map(|scenario| scenario.name);
+    let results: Vec<_> = names.clone().zip(&outcomes).collect();
+    say(format!("\n{}", render_figures(outcomes.iter().flatten())));
+    say(render_results(&results));
+    let failed: Vec<&str> = results
+        .iter()
+        .filter(|(_, outcome)| outcome.as_ref().is_none_or(|it| it.error.is_some()))
+        .map(|(name, _)| *name)
+        .collect();
+    if !failed.is_empty() {
+        bail!("not passed: {}", failed.join(", "));
+    }
+    settings.bases.clear()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run_all(settings: &Settings, scenarios: &[&'static Scenario]) -> anyhow::Result<ExitCode> {
-    println!("guests run on: {}", settings.accel);
-    if let Some(iso) = &settings.iso {
-        println!("ISO: {}", iso.display());
-    }
-    let mut figures: Vec<(&str, Figure)> = Vec::new();
-    let mut failed = Vec::new();
-    for scenario in scenarios {
-        println!("{}: {}", scenario.name, scenario.about);
-        let start = Instant::now();
-        let mut stage = Stage::new(settings.clone(), scenario.name)?;
-        let mut result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
-        if let Err(error) = &result
-            && settings.accel.is_at_fault(&format!("{error:#}"))
-        {
-            println!("  QEMU's translator failed, once more from the start: {error:#}");
-            stage = Stage::new(settings.clone(), scenario.name)?;
-            result = (scenario.run)(&mut stage).and_then(|()| stage.clear());
-        }
-        let took = start.elapsed().as_secs();
-        figures.extend(
-            stage
-                .figures
-                .drain(..)
-                .map(|figure| (scenario.name, figure)),
-        );
-        match result {
-            Ok(()) => println!("  passed, in {took} s"),
-            Err(error) => {
-                println!("  FAILED after {took} s: {error:#}");
-                stage.collect_evidence();
-                failed.push(scenario.name);
-                if settings.when_failed == WhenDropped::Keep {
-                    break;
-                }
-            }
-        }
-    }
-    println!(
-        "\n{}",
-        render_figures(figures.iter().map(|(name, figure)| (*name, figure)))
-    );
-    if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
-    }
-    println!("{} passed", scenarios.len());
-    Ok(ExitCode::SUCCESS)
+/// What this machine has for scenarios.
+fn room(jobs: Option<usize>) -> anyhow::Result<Room> {
+    let cores = std::thread::available_parallelism().context("counting processors")?;
+    let memory = Memory::read()?;
+    Ok(Room {
+        jobs: jobs.unwrap_or(Room::default_jobs(cores.get(), memory.total_mib)),
+        memory_mib: memory.available_mib,
+    })
 }

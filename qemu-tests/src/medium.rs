@@ -1,6 +1,6 @@
 //! Media: the ISO as a USB stick that carries a config, and what the ISO says about its image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use harrow::image::manifest::{ImageManifest, MANIFEST_NAME};
@@ -37,4 +37,21 @@ pub fn read_manifest(iso: &Path, folder: &Path) -> anyhow::Result<ImageManifest>
         .with_context(|| format!("taking {MANIFEST_NAME} out of {}", iso.display()))?;
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     ImageManifest::parse(&bytes)
+}
+
+/// The newest ISO of a folder, if it has one.
+pub fn newest_iso(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(None);
+    };
+    let mut newest = None;
+    for entry in entries {
+        let path = entry.context("looking for an ISO")?.path();
+        if path.extension().is_some_and(|extension| extension == "iso") {
+            let changed = path.metadata().and_then(|meta| meta.modified());
+            let changed = changed.with_context(|| format!("looking at {}", path.display()))?;
+            newest = newest.max(Some((changed, path)));
+        }
+    }
+    Ok(newest.map(|(_, path)| path))
 }

@@ -3,9 +3,11 @@
 //! In: the test's folder, which gets a key of its own, and the port. Out: what a command said.
 //! Every call ends by itself: connecting and the command have deadlines.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -21,10 +23,38 @@ const POLL: Duration = Duration::from_millis(250);
 const HOST_KEYS: [&str; 2] = ["ed25519", "ecdsa"];
 /// How long the guest may take to show one.
 const HOST_KEY_LIMIT: Duration = Duration::from_secs(180);
+/// How often another port is tried.
+const PORT_TRIES: usize = 1000;
+
+/// A key of ssh without a password, and its public part beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(PathBuf);
+
+impl Key {
+    /// Makes one in `folder`.
+    pub fn create(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("ssh-key");
+        Cmd::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "harrow-test", "-f"])
+            .arg(&path)
+            .run()
+            .context("making an ssh key")?;
+        Ok(Self(path))
+    }
+
+    /// The public key, one line.
+    pub fn public(&self) -> anyhow::Result<String> {
+        let path = self.0.with_extension("pub");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+}
 
 /// A user on a guest.
 pub struct Ssh {
     folder: PathBuf,
+    key: Key,
     user: String,
     port: u16,
 }
@@ -32,25 +62,22 @@ pub struct Ssh {
 impl Ssh {
     /// Makes a key in `folder`, for logging in as `user` through `port`.
     pub fn create(folder: &Path, user: &str, port: u16) -> anyhow::Result<Self> {
-        let ssh = Self {
+        Ok(Self {
             folder: folder.to_owned(),
+            key: Key::create(folder)?,
             user: user.to_owned(),
             port,
-        };
-        Cmd::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "harrow-test", "-f"])
-            .arg(ssh.key())
-            .run()
-            .context("making an ssh key")?;
-        Ok(ssh)
+        })
     }
 
     /// The public key, one line.
     pub fn public_key(&self) -> anyhow::Result<String> {
-        let path = self.key().with_extension("pub");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        Ok(text.trim().to_owned())
+        self.key.public()
+    }
+
+    /// Logs in with this key from here on.
+    pub fn use_key(&mut self, key: Key) {
+        self.key = key;
     }
 
     /// The port on the loopback.
@@ -121,16 +148,12 @@ impl Ssh {
         format!("{cmd} {}@127.0.0.1", self.user)
     }
 
-    fn key(&self) -> PathBuf {
-        self.folder.join("ssh-key")
-    }
-
     fn options(&self) -> Vec<String> {
         let mut args = vec![
             "-F".into(),
             "none".into(),
             "-i".into(),
-            self.key().display().to_string(),
+            self.key.0.display().to_string(),
             "-p".into(),
             self.port.to_string(),
         ];
@@ -164,14 +187,20 @@ impl Ssh {
     }
 }
 
-/// A port of the loopback that nothing listens on now.
+/// A port of the loopback that nothing listens on now, and that was not given out before: who
+/// has it may not listen yet.
 pub fn free_port() -> anyhow::Result<u16> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
-    Ok(listener
-        .local_addr()
-        .context("looking for a free port")?
-        .port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..PORT_TRIES {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+        let address = listener.local_addr().context("looking for a free port")?;
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.port()) {
+            return Ok(address.port());
+        }
+    }
+    bail!("no port of the loopback is free")
 }
 
 #[cfg(test)]
@@ -186,6 +215,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ssh = Ssh {
             folder: folder.path().to_owned(),
+            key: Key(folder.path().join("ssh-key")),
             user: "rancher".into(),
             port: listener.local_addr().unwrap().port(),
         };
@@ -210,6 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ssh = Ssh {
             folder: folder.path().to_owned(),
+            key: Key(folder.path().join("ssh-key")),
             user: "rancher".into(),
             port: free_port().unwrap(),
         };

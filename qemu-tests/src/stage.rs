@@ -3,14 +3,20 @@
 //! In: [`Settings`] and the scenario's name. Out: steps printed as they happen with the time
 //! since power-on, [`Figure`]s for the summary, and on failure the evidence in the folder.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use harrow::sys::wait;
 
 use crate::accel::Accel;
+use crate::base::Bases;
 use crate::machine::Machine;
+use crate::medium::newest_iso;
+use crate::output::Output;
+use crate::scenarios::cluster::needed;
 use crate::ssh::{Ssh, free_port};
 use crate::vm::{Vm, WhenDropped};
 
@@ -22,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const TAIL: usize = 20;
 
 /// What is taken from a node over ssh after a failure.
-const EVIDENCE: [(&str, &str); 2] = [
+const EVIDENCE: [(&str, &str); 3] = [
     (
         "journal.txt",
         "sudo journalctl -b --no-pager -o short-monotonic",
@@ -30,6 +36,10 @@ const EVIDENCE: [(&str, &str); 2] = [
     (
         "install-report.json",
         "sudo sh -c 'cat /run/harrow/oem/report.json || cat /run/harrow/report.json'",
+    ),
+    (
+        "double-report.json",
+        "sudo cat /var/lib/rancher/rke2/double-report.json",
     ),
 ];
 
@@ -44,6 +54,12 @@ pub struct Settings {
     pub accel: Accel,
     /// Whether a machine is left running when its scenario fails.
     pub when_failed: WhenDropped,
+    /// Where lines go.
+    pub output: Output,
+    /// Folder of the doubles of the cluster payload, and of ISOs with them.
+    pub doubles: PathBuf,
+    /// Installed disks that scenarios share.
+    pub bases: Arc<Bases>,
 }
 
 /// A measured time.
@@ -67,6 +83,9 @@ pub struct Stage {
     pub ssh: Ssh,
     /// What was measured so far.
     pub figures: Vec<Figure>,
+    /// Whether it has the machine for itself, so that its times mean something.
+    pub is_alone: bool,
+    output: Output,
     vm: Option<Vm>,
     power_ons: usize,
     bulky: Vec<PathBuf>,
@@ -88,13 +107,25 @@ impl Stage {
             .with_context(|| format!("finding {}", folder.display()))?;
         Ok(Self {
             ssh: Ssh::create(&folder, USER, free_port()?)?,
+            output: settings.output.named(name),
             settings,
             folder,
             figures: Vec::new(),
+            is_alone: true,
             vm: None,
             power_ons: 0,
             bulky: Vec::new(),
         })
+    }
+
+    /// Says a line, with the scenario's name before it.
+    pub fn say(&self, line: impl Display) {
+        self.output.say(line);
+    }
+
+    /// Where programs of the library may say lines, with the scenario's name before each.
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
     /// The ISO under test.
@@ -103,6 +134,14 @@ impl Stage {
             .iso
             .as_deref()
             .ok_or_else(|| anyhow!("no ISO: build one with `make iso`, or name one with --iso"))
+    }
+
+    /// The newest ISO of this flavor in whose payload the doubles are: that of the folder named like
+    /// the flavor, beside the doubles.
+    pub fn double_iso(&self, flavor: &str) -> anyhow::Result<PathBuf> {
+        let folder = needed(self.settings.doubles.join(flavor))?;
+        let iso = newest_iso(&folder)?;
+        iso.ok_or_else(|| anyhow!("{} has no ISO", folder.display()))
     }
 
     /// A file of this scenario that is deleted when it succeeds.
@@ -124,7 +163,7 @@ impl Stage {
     /// Switches a machine on; its logs go to a folder for this power-on.
     pub fn power_on(&mut self, machine: &Machine) -> anyhow::Result<&mut Vm> {
         self.power_ons += 1;
-        println!("  power-on {} of {}", self.power_ons, machine.name);
+        self.say(format!("power-on {} of {}", self.power_ons, machine.name));
         let logs = self.folder.join(format!("power-on-{}", self.power_ons));
         std::fs::create_dir(&logs).with_context(|| format!("creating {}", logs.display()))?;
         let vm = Vm::start(
@@ -167,16 +206,16 @@ impl Stage {
     pub fn step(&mut self, at: Instant, what: &str) -> Duration {
         let since = self.vm.as_ref().map_or(at, |vm| vm.console.power_on());
         let took = at.saturating_duration_since(since);
-        println!("  {:7.1} s  {what}", took.as_secs_f64());
+        self.say(format!("{:7.1} s  {what}", took.as_secs_f64()));
         took
     }
 
-    /// Keeps a figure for the summary.
+    /// Keeps a figure for the summary. A limit counts only for who has the machine for itself.
     pub fn measure(&mut self, what: &str, took: Duration, limit: Option<Duration>) {
         self.figures.push(Figure {
             what: what.to_owned(),
             took,
-            limit,
+            limit: limit.filter(|_| self.is_alone),
         });
     }
 
@@ -190,29 +229,32 @@ impl Stage {
 
     /// Collects what is left to see of a failure, and says where it is.
     pub fn collect_evidence(&mut self) {
-        println!("  evidence: {}", self.folder.display());
+        self.say(format!("evidence: {}", self.folder.display()));
         let Some(vm) = &self.vm else { return };
         // A guest in trouble says what went wrong after it said that something did.
         wait::pause_for(LAST_WORDS);
-        println!("    the console's last lines:\n{}", vm.console.tail(TAIL));
+        self.say(format!(
+            "  the console's last lines:\n{}",
+            vm.console.tail(TAIL)
+        ));
         let screen = self.folder.join("screen.txt");
         if std::fs::write(&screen, vm.console.screen()).is_ok() {
-            println!("    {}", screen.display());
+            self.say(format!("  {}", screen.display()));
         }
         if self.ssh.answers() {
             for (name, command) in EVIDENCE {
                 let path = self.folder.join(name);
                 let said = self.ssh.run(command);
                 if said.is_ok_and(|said| std::fs::write(&path, said.stdout).is_ok()) {
-                    println!("    {}", path.display());
+                    self.say(format!("  {}", path.display()));
                 }
             }
         }
         if self.settings.when_failed == WhenDropped::Keep {
-            println!("  the machine is left running:");
-            println!("    {}", vm.console_hint());
-            println!("    {}", self.ssh.hint());
-            println!("    {}", vm.end_hint());
+            self.say("the machine is left running:");
+            self.say(format!("  {}", vm.console_hint()));
+            self.say(format!("  {}", self.ssh.hint()));
+            self.say(format!("  {}", vm.end_hint()));
         }
     }
 }

@@ -9,10 +9,11 @@ use harrow::sys::cmd::Cmd;
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Every program and its package.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 16] = [
     ("e2fsck", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
     ("mcopy", "mtools"),
+    ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("fdisk", "fdisk"),
     ("setpriv", "util-linux"),
@@ -21,6 +22,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("ssh-keyscan", "openssh-client"),
+    ("strip", "binutils"),
     ("unsquashfs", "squashfs-tools"),
     ("veritysetup", "cryptsetup-bin"),
     ("xorriso", "xorriso"),

@@ -42,7 +42,10 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     let args = format!("harrow.install.config_url={}", server.guest_url(CONFIG));
     boot_with(&vm.console, &args)?;
     let installed = install::watch(stage, install::BIOS)?;
-    println!("  the config was fetched: {}", server.requests().join(", "));
+    stage.say(format!(
+        "the config was fetched: {}",
+        server.requests().join(", ")
+    ));
     install::wait_reboot(stage, installed)?;
     install::prove_node(stage, &spec, install::BIOS, &[])?;
     install::judge(stage, &disk)

@@ -25,8 +25,9 @@ const INITRD_LIMIT: u64 = 50_000_000;
 /// Plays it.
 pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     let iso = stage.iso()?;
-    check_size(iso, ISO_LIMIT)?;
+    check_size(stage, iso, ISO_LIMIT)?;
     check_size(
+        stage,
         &iso.with_file_name("image").join("initrd.img"),
         INITRD_LIMIT,
     )?;
@@ -46,18 +47,18 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         Err(error) if format!("{error:#}").contains("slot A has the sha256") => {}
         other => bail!("the judge did not notice a changed byte of slot A: {other:?}"),
     }
-    println!("  a changed byte of slot A is noticed");
+    stage.say("a changed byte of slot A is noticed");
     Ok(())
 }
 
 /// Boot time grows with these, most of all where firmware reads slowly.
-fn check_size(path: &Path, limit: u64) -> anyhow::Result<()> {
+fn check_size(stage: &Stage, path: &Path, limit: u64) -> anyhow::Result<()> {
     let meta = path
         .metadata()
         .with_context(|| format!("reading {}", path.display()))?;
     let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
     let (size, most) = (megabytes(meta.len()), megabytes(limit));
-    println!("  {}: {size} of {most}", path.display());
+    stage.say(format!("{}: {size} of {most}", path.display()));
     ensure!(
         meta.len() <= limit,
         "{} has {size}, more than {most}",

@@ -1,6 +1,6 @@
 //! What the scenarios of an install share: watching it, and checking the node that it made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -24,9 +24,9 @@ const INSTALLED: &str = "harrow: installed in ";
 const SILENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(100);
 /// How long a node may take to go down.
-const GOING_DOWN: Duration = Duration::from_secs(240);
+pub const GOING_DOWN: Duration = Duration::from_secs(240);
 /// By how much a limit may be exceeded before it is a failure: machines are noisy.
-const PATIENCE: u32 = 5;
+pub const PATIENCE: u32 = 5;
 
 /// A file outside of all that is kept, and one inside.
 const DRIFTED: &str = "/etc/drifted";
@@ -155,32 +155,53 @@ pub fn first_boot(
 pub fn judge_4k(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
     let manifest = read_manifest(stage.iso()?, &stage.folder)?;
     judge_disk(disk, 4096, &manifest).context("judging the installed disk")?;
-    println!("  fdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    stage.say("fdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
     Ok(())
 }
 
 /// Lets other programs look at the disk of a node that is off.
 pub fn judge(stage: &Stage, disk: &Path) -> anyhow::Result<()> {
-    let manifest = read_manifest(stage.iso()?, &stage.folder)?;
+    judge_image(stage, stage.iso()?, disk)
+}
+
+/// The same for a node that another ISO installed.
+pub fn judge_image(stage: &Stage, iso: &Path, disk: &Path) -> anyhow::Result<()> {
+    let manifest = read_manifest(iso, &stage.folder)?;
     judge_disk(disk, 512, &manifest).context("judging the installed disk")?;
-    println!("  sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
+    stage.say("sgdisk, fsck.fat, e2fsck, veritysetup and unsquashfs accept the disk");
     Ok(())
 }
 
 /// Installs the image beside the ISO onto a new file of `size` bytes, as an ordinary user does it.
 pub fn onto_file(stage: &Stage, spec: &NodeSpec, disk: &Path, size: u64) -> anyhow::Result<()> {
+    config_onto_file(stage, &spec.render_config(), disk, size)
+}
+
+/// The same with any config.
+pub fn config_onto_file(stage: &Stage, config: &str, disk: &Path, size: u64) -> anyhow::Result<()> {
+    let image = stage.iso()?.with_file_name("image");
+    image_onto_file(stage, image, config, disk, size)
+}
+
+/// The same with any image.
+pub fn image_onto_file(
+    stage: &Stage,
+    image: PathBuf,
+    text: &str,
+    disk: &Path,
+    size: u64,
+) -> anyhow::Result<()> {
     let config = disk.with_extension("yaml");
-    std::fs::write(&config, spec.render_config())
-        .with_context(|| format!("writing {}", config.display()))?;
+    std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
     let options = Options {
-        image: Some(stage.iso()?.with_file_name("image")),
+        image: Some(image),
         device: Some(disk.to_owned()),
         size: Some(size),
         report: Some(disk.with_extension("report.json")),
         ..Options::default()
     };
     let prepared = run::prepare(&[run::read_config(&config)?], &options)?;
-    let printer = Printer::stdout();
+    let printer = Printer::new(vec![Box::new(stage.output().writer())]);
     run::run(&prepared, &options, &printer)?;
     printer.finish();
     Ok(())

@@ -1,15 +1,19 @@
 //! The scenarios: what is booted, and what must come of it.
 
 mod bios_cd;
+pub mod cluster;
 mod file_target;
-mod install;
+mod full_offline;
+pub mod install;
 mod multipath;
+mod net_mirror;
 mod power_cut;
 mod refusals;
 mod self_test;
 mod three_disks;
 mod uefi_secureboot_usb;
 
+use crate::schedule::Load;
 use crate::stage::Stage;
 
 /// One story, from power-on to its end.
@@ -18,50 +22,103 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in one line.
     pub about: &'static str,
+    /// What it asks of the machine that it runs on.
+    pub load: Load,
     /// Plays it; an error is its failure.
     pub run: fn(&mut Stage) -> anyhow::Result<()>,
 }
+
+/// A machine's 2 GiB, and what QEMU and the harness take.
+const ONE_MACHINE: Load = Load::Shared { memory_mib: 2500 };
 
 /// All scenarios, in the order in which they are run.
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "self-test",
         about: "the harness itself: firmware, console, keys, reset and power, without an ISO",
+        load: ONE_MACHINE,
         run: self_test::run,
     },
     Scenario {
         name: "file-target",
         about: "the ISO's image installed onto a plain file, no machine needed",
+        load: Load::Shared { memory_mib: 500 },
         run: file_target::run,
     },
     Scenario {
         name: "refusals",
         about: "the live system refuses disks that are in use, too small, read-only or unknown",
+        load: ONE_MACHINE,
         run: refusals::run,
     },
     Scenario {
         name: "bios-cd",
         about: "BIOS, the ISO as a CD, config from the network, reboot into the node",
+        load: Load::Alone,
         run: bios_cd::run,
     },
     Scenario {
         name: "uefi-secureboot-usb",
         about: "UEFI with Secure Boot, the ISO on a stick that carries the config, power-off",
+        load: Load::Alone,
         run: uefi_secureboot_usb::run,
     },
     Scenario {
         name: "power-cut",
         about: "the power goes during the copy; the disk does not boot, the second try completes",
+        load: ONE_MACHINE,
         run: power_cut::run,
     },
     Scenario {
         name: "three-disks",
         about: "UEFI, NVMe with 4096-byte sectors chosen by rule, beside an old install with equal labels",
+        load: ONE_MACHINE,
         run: three_disks::run,
     },
     Scenario {
         name: "multipath",
         about: "BIOS, a SCSI disk over two paths, one of which is taken away",
+        load: ONE_MACHINE,
         run: multipath::run,
     },
 ];
+
+/// Scenarios that run only when they are named: they need ISOs with doubles of the cluster payload.
+pub const BY_NAME: &[Scenario] = &[
+    Scenario {
+        name: "full-offline",
+        about: "flavor full with the RKE2 double, installed and booted without any network device",
+        load: ONE_MACHINE,
+        run: full_offline::run,
+    },
+    Scenario {
+        name: "net-mirror",
+        about: "flavor net with the RKE2 double, fetched from a mirror whose first answers are faults",
+        load: ONE_MACHINE,
+        run: net_mirror::run,
+    },
+];
+
+/// The scenario of this name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    let mut all = ALL.iter().chain(BY_NAME);
+    all.find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_found_by_its_name() {
+        for scenario in ALL.iter().chain(BY_NAME) {
+            let found = find(scenario.name).unwrap();
+            assert_eq!(
+                found.about, scenario.about,
+                "two have the name {}",
+                scenario.name
+            );
+        }
+        assert!(find("none").is_none());
+    }
+}

@@ -52,7 +52,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     harrow::sys::wait::pause_for(MOMENT);
     stage.cut_power()?;
     check_unfinished(&disk)?;
-    println!("  the disk has no boot code, and a journal of an unfinished install");
+    stage.say("the disk has no boot code, and a journal of an unfinished install");
 
     // The same machine: the firmware passes over the disk, since nothing boots from it.
     let vm = stage.power_on(&machine)?;

@@ -65,7 +65,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
         before == (modified(&empty)?, modified(&old)?),
         "a disk that was not chosen was written to"
     );
-    println!("  the other two disks were not written to");
+    stage.say("the other two disks were not written to");
     Ok(())
 }
 
