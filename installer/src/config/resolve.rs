@@ -2,6 +2,8 @@
 //!
 //! In: answers. Out: a config that can be planned and rendered, or all problems at once.
 
+mod cluster;
+mod settings;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -85,6 +87,7 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
     let install = &answers.install;
     let config = Config {
         mode: build_mode(answers),
+        cluster: cluster::build(answers, &mut values),
         os,
         management,
         storage: Storage {

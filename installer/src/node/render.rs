@@ -7,7 +7,9 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::config::{Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage};
+use crate::config::{
+    Cluster, Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage,
+};
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
@@ -222,6 +224,7 @@ pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
 pub fn fallback_config() -> Config {
     Config {
         mode: Mode::InstallOnly,
+        cluster: Cluster::default(),
         os: Os {
             hostname: None,
             ssh_authorized_keys: Vec::new(),

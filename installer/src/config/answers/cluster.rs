@@ -22,6 +22,16 @@ pub enum Cni {
     Flannel,
 }
 
+/// RKE2's own hardening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// As RKE2 is.
+    None,
+    /// What the CIS benchmark asks for.
+    Cis,
+}
+
 /// `cluster:`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -54,6 +64,10 @@ pub struct ClusterAnswers {
     /// PCI devices that virtual machines may have.
     #[schemars(extend("x-not-yet" = true))]
     pub pci_devices: Vec<PciDevice>,
+    /// RKE2's own hardening: pods are restricted unless their namespace says otherwise, and the
+    /// kernel has to be as the kubelet wants it. All nodes of a cluster should have the same.
+    #[schemars(extend("x-default" = "none"))]
+    pub profile: Option<Profile>,
     /// Copies of the cluster's database.
     pub etcd_snapshots: EtcdSnapshots,
 }

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use addons::Addons;
-pub use cluster::ClusterAnswers;
+pub use addons::{Addon, Addons};
+pub use cluster::{ClusterAnswers, Cni, Profile, Reservation};
 pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{
