@@ -206,7 +206,12 @@ mod tests {
                 "server_url: https://hArrow.Example:443",
                 None,
             ),
-            ("cluster: {max_pods: 400}", "cluster: {max_pods: 500}", None),
+            (
+                "cluster: {max_pods: 400}",
+                "cluster: {max_pods: 500}",
+                Some(Code::NetworkDiffers),
+            ),
+            ("cluster: {cni: cilium}", "", Some(Code::NetworkDiffers)),
             (
                 "cluster: {ip_pools: {global: [10.0.10.3-10.0.10.9]}}",
                 "",

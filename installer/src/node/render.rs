@@ -7,6 +7,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use crate::cluster::{self, ClusterInputs};
 use crate::config::{
     Cluster, Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage,
 };
@@ -14,6 +15,7 @@ use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
+use super::machine::MachineSize;
 use super::{multipath, network};
 
 /// Folder with the node's ssh host keys, made at first boot by harrow-ssh-keys.service.
@@ -36,6 +38,8 @@ pub struct NodeInputs<'a> {
     pub machine_id: &'a str,
     /// The partition of Longhorn's data.
     pub data: Option<&'a Path>,
+    /// How large the machine is.
+    pub size: MachineSize,
 }
 
 /// Name of a node whose config gives none.
@@ -56,6 +60,7 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     let mut files = render_identity(&name, inputs.machine_id);
     files.extend(accounts::render_accounts(
         inputs.accounts,
+        inputs.config.cluster.profile,
         os.password.as_ref().map(Secret::expose),
         &os.ssh_authorized_keys,
     ));
@@ -66,6 +71,12 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     if let Some(device) = inputs.data {
         files.extend(render_data_mount(device));
     }
+    files.extend(cluster::render_node(&ClusterInputs {
+        config: inputs.config,
+        hostname: &name,
+        cpus: inputs.size.cpus,
+        memory: inputs.size.memory,
+    }));
     for file in &os.files {
         files.retain(|f| f.path != file.path);
         files.push(NodeFile {

@@ -22,10 +22,9 @@ use super::super::secret::Secret;
 use super::Values;
 use super::settings::{self, Settings};
 
-pub(super) fn build(answers: &Answers, values: &mut Values) -> Cluster {
+pub(super) fn build(answers: &Answers, settings: &Settings, values: &mut Values) -> Cluster {
     let default = Cluster::default();
     let cluster = &answers.cluster;
-    let settings = settings::read(answers, values);
     let labels = answers.os.labels.iter();
     let labels = labels.filter(|(key, value)| formats::node_label(key, &value.to_string()).is_ok());
     let environment = answers.os.environment.iter();
@@ -45,7 +44,7 @@ pub(super) fn build(answers: &Answers, values: &mut Values) -> Cluster {
             formats::taint(taint).map(drop)
         }),
         environment: environment.map(|(k, v)| (k.clone(), v.clone())).collect(),
-        proxy: proxy(answers, &settings),
+        proxy: proxy(answers, settings),
         authorities,
         networks: networks(answers, default.networks),
         max_pods: cluster.max_pods.unwrap_or(MAX_PODS),
@@ -62,11 +61,11 @@ pub(super) fn build(answers: &Answers, values: &mut Values) -> Cluster {
         registries: settings.registries.clone(),
         bundle_mirror: answers.install.bundle_mirror.clone(),
         vip: vip(answers, values),
-        pools: pools(answers, &settings, values),
-        storage: storage(answers, &settings, default.storage, values),
-        machines: machines(answers, &settings, default.machines),
+        pools: pools(answers, settings, values),
+        storage: storage(answers, settings, default.storage, values),
+        machines: machines(answers, settings, default.machines),
         addons: addons(answers, values),
-        registration_url: settings.registration_url,
+        registration_url: settings.registration_url.clone(),
     }
 }
 
@@ -257,7 +256,13 @@ fn addons(
         let field = format!("install.addons.{key}.values_content");
         let read = values.check(&field, chart_values(addon.values_content.as_ref()));
         if addon.enabled == Some(true) {
-            on.insert(name, read.unwrap_or_default());
+            let read = read.unwrap_or_default();
+            if name == AddonName::Vcluster && !read.0.contains_key("hostname") {
+                let message = "does not say hostname, the name of the Rancher";
+                let hint = "such as 'hostname: rancher.example.org'";
+                values.0.add(Code::Missing, field, message, hint);
+            }
+            on.insert(name, read);
         } else if addon.values_content.as_ref().is_some_and(|v| !v.is_empty()) {
             let message = "does nothing while the addon is off";
             let hint = format!("install.addons.{key}.enabled: true");

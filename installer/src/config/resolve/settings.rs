@@ -37,14 +37,17 @@ pub(super) struct Settings {
 /// Reads the settings.
 pub(super) fn read(answers: &Answers, values: &mut Values) -> Settings {
     let mut reader = Reader { answers, values };
-    let mut settings = Settings::default();
-    settings.proxy = reader.json("http-proxy").map(proxy).unwrap_or_default();
-    let registries = reader.json("containerd-registry");
-    settings.registries = registries.map(registries_of).unwrap_or_default();
-    let ca = reader.text("additional-ca").map(str::to_owned);
-    settings.authorities.extend(ca);
-    let ntp: Option<Ntp> = reader.json("ntp-servers");
-    settings.ntp = ntp.unwrap_or_default().servers;
+    let registries = reader.json("containerd-registry").map(registries_of);
+    let ntp: Ntp = reader.json("ntp-servers").unwrap_or_default();
+    let authorities = reader.text("additional-ca").map(str::to_owned);
+    let mut settings = Settings {
+        proxy: reader.json("http-proxy").map(proxy).unwrap_or_default(),
+        registries: registries.unwrap_or_default(),
+        authorities: authorities.into_iter().collect(),
+        ntp: ntp.servers,
+        v2_engine: reader.text("longhorn-v2-data-engine-enabled") == Some("true"),
+        ..Settings::default()
+    };
     // Whoever joins a cluster finds all else decided.
     if answers.install.mode != Some(InstallMode::Create) {
         return settings;
@@ -54,7 +57,6 @@ pub(super) fn read(answers: &Answers, values: &mut Values) -> Settings {
     let classes = classes.unwrap_or_default().into_iter();
     settings.snapshot_classes = classes.map(|(k, c)| (k, c.classes())).collect();
     settings.pools = reader.pools();
-    settings.v2_engine = reader.text("longhorn-v2-data-engine-enabled") == Some("true");
     let overcommit: Overcommit = reader.json("overcommit-config").unwrap_or_default();
     settings.cpu_overcommit = overcommit.cpu;
     settings.memory_overcommit = overcommit.memory;

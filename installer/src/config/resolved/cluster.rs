@@ -3,6 +3,7 @@
 //! In: nothing; [`super::super::resolve`] makes it. Out: [`Cluster`]. `Debug` shows no secret.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -98,8 +99,8 @@ pub struct Snapshots {
     pub retention: u32,
 }
 
-/// `http-proxy`, or the variables of `os.environment`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `http-proxy`, or the variables of `os.environment`. `Debug` shows nothing: settings are secret.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// For `http://`; may hold a password.
     pub http: Option<Secret>,
@@ -116,13 +117,26 @@ impl Proxy {
     }
 }
 
-/// `containerd-registry`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `containerd-registry`. `Debug` shows nothing: settings are secret.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Registries {
     /// Mirrors by the registry that they stand for.
     pub mirrors: BTreeMap<String, Mirror>,
     /// How to talk to a registry or mirror, by its host.
     pub hosts: BTreeMap<String, RegistryHost>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy(used: {})", self.is_used())
+    }
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mirrors, hosts) = (self.mirrors.len(), self.hosts.len());
+        write!(f, "Registries({mirrors} mirrors, {hosts} hosts)")
+    }
 }
 
 /// Where the images of a registry come from instead.
@@ -240,8 +254,8 @@ pub struct Machines {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChartValues(pub Map<String, Json>);
 
-impl std::fmt::Debug for ChartValues {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ChartValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChartValues({} keys)", self.0.len())
     }
 }
