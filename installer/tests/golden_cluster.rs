@@ -260,6 +260,12 @@ fn charts_of_a_payload_are_embedded() {
         let digest = &object["metadata"]["annotations"]["harrow/chart-digest"];
         assert_eq!(digest.is_string(), !remote, "{object}");
     }
+    let chosen: Vec<&str> = Charts::chosen(&config).into_iter().collect();
+    assert!(
+        chosen.contains(&"cilium") && chosen.contains(&"descheduler"),
+        "{chosen:?}"
+    );
+    assert_eq!(chosen.len(), 10);
     contents.remove("descheduler");
     let lacking = Charts::Payload(contents);
     assert_eq!(lacking.missing(&config), ["descheduler"]);

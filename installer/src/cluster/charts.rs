@@ -2,17 +2,20 @@
 //!
 //! In: a config. Out: names as in the payload's `charts/NAME.tgz` and `manifests/NAME.yaml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::addons;
+use super::{addons, rke2};
 use crate::config::{Cluster, Config, Mode};
 
 /// Operators, whose manifests are applied as their projects publish them.
 pub(super) const OPERATORS: [&str; 2] = ["kubevirt-operator", "cdi-operator"];
 /// Chart of Longhorn.
 pub(super) const LONGHORN: &str = "longhorn";
+
+/// Chart of the driver for disks in LVM, and how the bundle names it.
+const LVM: (&str, &str) = ("harvester-csi-driver-lvm", "csi_driver_lvm");
 
 /// Contents of charts, in base64, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +77,18 @@ impl Charts {
         let drivers = drivers.filter(|driver| driver.repo.is_none());
         names.extend(drivers.map(|driver| driver.name.clone()));
         names
+    }
+
+    /// What a config has chosen, in the words of the bundle's `only_with`: its network plugin, its
+    /// addons, and the driver of which the bundle has a chart. Who joins a cluster can't know its
+    /// addons.
+    pub fn chosen(config: &Config) -> BTreeSet<&'static str> {
+        let cluster = &config.cluster;
+        let mut chosen: BTreeSet<_> = cluster.addons.keys().map(|addon| addon.key()).collect();
+        chosen.insert(rke2::plugin(cluster.networks.cni));
+        let lvm = cluster.storage.charts.iter().any(|c| c.name == LVM.0);
+        chosen.extend(lvm.then_some(LVM.1));
+        chosen
     }
 
     /// Manifests that the config needs.

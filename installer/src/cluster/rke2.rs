@@ -193,19 +193,21 @@ fn network(cluster: &Cluster) -> Network {
     let mask = networks.node_mask;
     let mask = (mask != DEFAULT_NODE_MASK).then(|| format!("node-cidr-mask-size={mask}"));
     Network {
-        cni: [
-            "multus",
-            match networks.cni {
-                Cni::Canal => "canal",
-                Cni::Calico => "calico",
-                Cni::Cilium => "cilium",
-                Cni::Flannel => "flannel",
-            },
-        ],
+        cni: ["multus", plugin(networks.cni)],
         cluster_cidr: networks.pods.to_string(),
         service_cidr: networks.services.to_string(),
         cluster_dns: networks.dns.to_string(),
         kube_controller_manager_arg: mask.into_iter().collect(),
+    }
+}
+
+/// RKE2's name of a network plugin.
+pub(super) fn plugin(cni: Cni) -> &'static str {
+    match cni {
+        Cni::Canal => "canal",
+        Cni::Calico => "calico",
+        Cni::Cilium => "cilium",
+        Cni::Flannel => "flannel",
     }
 }
 

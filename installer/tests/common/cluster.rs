@@ -39,21 +39,26 @@ pub fn config_of(case: &Path) -> Config {
 /// Renders a case.
 pub fn rendered(case: &Path) -> Rendered {
     let config = config_of(case);
+    Rendered {
+        case: case.to_owned(),
+        name: case.file_name().unwrap().to_str().unwrap().to_owned(),
+        files: files_of(&config),
+        config,
+    }
+}
+
+/// All files of a node and of its cluster.
+pub fn files_of(config: &Config) -> Vec<NodeFile> {
     let mut files = render::render_node(&NodeInputs {
-        config: &config,
+        config,
         accounts: &Accounts::default(),
         machine_id: MACHINE_ID,
         data: (config.storage.data != DataPlace::Nowhere)
             .then_some(Path::new("/dev/disk/by-partuuid/11-22")),
         size: machine::UNKNOWN,
     });
-    files.extend(manifests(&config, &Charts::Marked));
-    Rendered {
-        case: case.to_owned(),
-        name: case.file_name().unwrap().to_str().unwrap().to_owned(),
-        config,
-        files,
-    }
+    files.extend(manifests(config, &Charts::Marked));
+    files
 }
 
 /// The manifests of a config.

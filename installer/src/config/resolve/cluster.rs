@@ -3,6 +3,7 @@
 //! In: answers. Out: the cluster as far as this node knows it. What can't be used is noted and
 //! left out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value as Json};
@@ -21,6 +22,9 @@ use super::super::resolved::{
 use super::super::secret::Secret;
 use super::Values;
 use super::settings::{self, Settings};
+
+/// Name of the chart that every cluster has.
+const LONGHORN: &str = "longhorn";
 
 pub(super) fn build(answers: &Answers, settings: &Settings, values: &mut Values) -> Cluster {
     let default = Cluster::default();
@@ -133,7 +137,7 @@ fn pools(
     answers: &Answers,
     settings: &Settings,
     values: &mut Values,
-) -> std::collections::BTreeMap<String, Vec<Pool>> {
+) -> BTreeMap<String, Vec<Pool>> {
     let mut pools = settings.pools.clone();
     for (namespace, texts) in &answers.cluster.ip_pools {
         let mut found = Vec::new();
@@ -159,6 +163,13 @@ fn storage(
     for (i, chart) in answers.cluster.csi_charts.iter().enumerate() {
         let field = format!("cluster.csi_charts[{i}].values_content");
         let read = chart_values(chart.values_content.as_ref());
+        if chart.name == LONGHORN {
+            let field = format!("cluster.csi_charts[{i}].name");
+            let message = "Longhorn is there already";
+            let hint = "install.harvester.longhorn.default_settings has its settings";
+            values.0.add(Code::DuplicateValue, field, message, hint);
+            continue;
+        }
         // What has no name is said by the rules between keys.
         if formats::chart_name(&chart.name).is_ok() {
             charts.push(DriverChart {
@@ -211,48 +222,24 @@ fn machines(answers: &Answers, settings: &Settings, default: Machines) -> Machin
     }
 }
 
-fn addons(
-    answers: &Answers,
-    values: &mut Values,
-) -> std::collections::BTreeMap<AddonName, ChartValues> {
+fn addons(answers: &Answers, values: &mut Values) -> BTreeMap<AddonName, ChartValues> {
     let all = &answers.install.addons;
-    let named: [(AddonName, &str, &Addon); 9] = [
-        (
-            AddonName::Monitoring,
-            "rancher_monitoring",
-            &all.rancher_monitoring,
-        ),
-        (AddonName::Logging, "rancher_logging", &all.rancher_logging),
-        (
-            AddonName::Vcluster,
-            "rancher_vcluster",
-            &all.rancher_vcluster,
-        ),
-        (
-            AddonName::PciDevices,
-            "harvester_pcidevices_controller",
-            &all.harvester_pcidevices_controller,
-        ),
-        (AddonName::Seeder, "harvester_seeder", &all.harvester_seeder),
-        (
-            AddonName::VmImport,
-            "harvester_vm_import_controller",
-            &all.harvester_vm_import_controller,
-        ),
-        (
-            AddonName::Nvidia,
-            "nvidia_driver_toolkit",
-            &all.nvidia_driver_toolkit,
-        ),
-        (
-            AddonName::KubeOvn,
-            "kubeovn_operator",
-            &all.kubeovn_operator,
-        ),
-        (AddonName::Descheduler, "descheduler", &all.descheduler),
-    ];
-    let mut on = std::collections::BTreeMap::new();
-    for (name, key, addon) in named {
+    let said = |name| -> &Addon {
+        match name {
+            AddonName::Monitoring => &all.rancher_monitoring,
+            AddonName::Logging => &all.rancher_logging,
+            AddonName::Vcluster => &all.rancher_vcluster,
+            AddonName::PciDevices => &all.harvester_pcidevices_controller,
+            AddonName::Seeder => &all.harvester_seeder,
+            AddonName::VmImport => &all.harvester_vm_import_controller,
+            AddonName::Nvidia => &all.nvidia_driver_toolkit,
+            AddonName::KubeOvn => &all.kubeovn_operator,
+            AddonName::Descheduler => &all.descheduler,
+        }
+    };
+    let mut on = BTreeMap::new();
+    for name in AddonName::ALL {
+        let (key, addon) = (name.key(), said(name));
         let field = format!("install.addons.{key}.values_content");
         let read = values.check(&field, chart_values(addon.values_content.as_ref()));
         if addon.enabled == Some(true) {

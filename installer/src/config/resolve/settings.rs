@@ -38,7 +38,9 @@ pub(super) struct Settings {
 pub(super) fn read(answers: &Answers, values: &mut Values) -> Settings {
     let mut reader = Reader { answers, values };
     let registries = reader.json("containerd-registry").map(registries_of);
-    let ntp: Ntp = reader.json("ntp-servers").unwrap_or_default();
+    // What is wrong with it is said by the rules between keys.
+    let ntp = reader.text("ntp-servers").map(serde_json::from_str);
+    let ntp: Ntp = ntp.and_then(Result::ok).unwrap_or_default();
     let authorities = reader.text("additional-ca").map(str::to_owned);
     let mut settings = Settings {
         proxy: reader.json("http-proxy").map(proxy).unwrap_or_default(),
@@ -126,7 +128,13 @@ impl<'a> Reader<'a> {
         let said: Option<BTreeMap<String, String>> = self.json("vip-pools");
         let mut pools = BTreeMap::new();
         for (namespace, text) in said.unwrap_or_default() {
-            let read: Result<Vec<_>, _> = words(&text).iter().map(|t| pool(t)).collect();
+            let read: Result<Vec<_>, Wrong> = words(&text).iter().map(|t| pool(t)).collect();
+            let read = read.or_else(|_| {
+                wrong(
+                    "a pool is neither a network nor a range of addresses",
+                    "such as '{\"global\": \"10.0.0.100-10.0.0.120,10.0.1.0/24\"}'",
+                )
+            });
             let read = self.values.check("system_settings.vip-pools", read);
             pools.insert(namespace, read.unwrap_or_default());
         }
@@ -313,5 +321,79 @@ fn registries_of(setting: RegistrySetting) -> Registries {
     Registries {
         mirrors: mirrors.map(|(name, m)| (name, mirror(m))).collect(),
         hosts: hosts.map(|(name, h)| (name, host(h))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::load::check_sources;
+    use super::super::super::resolved::Cluster;
+    use super::super::super::source::{Source, SourceKind};
+    use super::*;
+
+    fn cluster(mode: &str, settings: &str) -> (Cluster, Vec<String>) {
+        let text = format!(
+            "token: a\nserver_url: https://10.0.0.5\ninstall: {{mode: {mode}}}\nsystem_settings:\n{settings}"
+        );
+        let checked = check_sources(&[Source::yaml(SourceKind::File, "f", text)]);
+        let config = checked.usable_config().unwrap();
+        (config.cluster, config.os.ntp)
+    }
+
+    #[test]
+    fn settings_of_the_node_count_everywhere_and_others_where_the_cluster_begins() {
+        let settings = r#"
+  http-proxy: '{"httpsProxy": "http://p:1", "noProxy": " a , .b,"}'
+  ntp-servers: '{"ntpServers": ["a.example"]}'
+  longhorn-v2-data-engine-enabled: "true"
+  containerd-registry: '{"Mirrors": null, "Configs": {"h:5": {"Auth": {"IdentityToken": "t"}, "TLS": null}}}'
+  vip-pools: '{"a": "10.0.0.0/24,10.1.0.1-10.1.0.2"}'
+  cluster-registration-url: '{"url": "https://r/v3/import/x.yaml", "insecureSkipTLSVerify": false}'
+  max-hotplug-ratio: "2"
+  additional-guest-memory-overhead-ratio: "0"
+  overcommit-config: '{"cpu": 200}'
+"#;
+        for (mode, creates) in [("join", false), ("create", true)] {
+            let (cluster, ntp) = cluster(mode, settings);
+            assert_eq!(cluster.proxy.none, ["a", ".b"]);
+            assert!(cluster.proxy.http.is_none() && cluster.proxy.https.is_some());
+            assert_eq!(ntp, ["a.example"]);
+            assert!(cluster.storage.v2_engine);
+            assert!(cluster.registries.hosts["h:5"].token.is_some());
+            assert_eq!(cluster.pools.contains_key("a"), creates, "{mode}");
+            assert_eq!(cluster.registration_url.is_some(), creates);
+            let machines = &cluster.machines;
+            let defaults = Cluster::default().machines;
+            let (cpu, hotplug) = if creates {
+                (200, 2)
+            } else {
+                (defaults.cpu_overcommit, 4)
+            };
+            assert_eq!(
+                (machines.cpu_overcommit, machines.hotplug_ratio),
+                (cpu, hotplug)
+            );
+            assert_eq!(machines.memory_overcommit, defaults.memory_overcommit);
+            assert_eq!(machines.memory_overhead.is_none(), creates);
+        }
+    }
+
+    #[test]
+    fn pools_and_scalars_have_types() {
+        let range = Pool::Range("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        assert_eq!(pool("10.0.0.1-10.0.0.2"), Ok(range));
+        assert_eq!(
+            pool("10.0.0.0/24"),
+            Ok(Pool::Network("10.0.0.0/24".parse().unwrap()))
+        );
+        for (scalar, json) in [
+            (Scalar::Text("12".into()), Json::from(12)),
+            (Scalar::Text("true".into()), Json::from(true)),
+            (Scalar::Text("a".into()), Json::from("a")),
+            (Scalar::Int(3), Json::from(3)),
+            (Scalar::Bool(false), Json::from(false)),
+        ] {
+            assert_eq!(json_of(&scalar), json);
+        }
     }
 }

@@ -283,6 +283,36 @@ pub enum AddonName {
     Descheduler,
 }
 
+impl AddonName {
+    /// Every addon.
+    pub const ALL: [Self; 9] = [
+        Self::Monitoring,
+        Self::Logging,
+        Self::Vcluster,
+        Self::PciDevices,
+        Self::Seeder,
+        Self::VmImport,
+        Self::Nvidia,
+        Self::KubeOvn,
+        Self::Descheduler,
+    ];
+
+    /// Its key in `install.addons`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Monitoring => "rancher_monitoring",
+            Self::Logging => "rancher_logging",
+            Self::Vcluster => "rancher_vcluster",
+            Self::PciDevices => "harvester_pcidevices_controller",
+            Self::Seeder => "harvester_seeder",
+            Self::VmImport => "harvester_vm_import_controller",
+            Self::Nvidia => "nvidia_driver_toolkit",
+            Self::KubeOvn => "kubeovn_operator",
+            Self::Descheduler => "descheduler",
+        }
+    }
+}
+
 impl Default for Cluster {
     /// What counts when nobody says anything, with Harvester's documented defaults.
     fn default() -> Self {
