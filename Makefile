@@ -14,7 +14,11 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 BUILD_PACKAGES := build-essential mmdebstrap debian-archive-keyring squashfs-tools xorriso zstd e2fsprogs
 TEST_PACKAGES  := $(BUILD_PACKAGES) qemu-system-x86 qemu-utils ovmf gdisk fdisk dosfstools mtools cryptsetup-bin \
-                  openssh-client openssl util-linux
+                  openssh-client openssl util-linux python3-venv
+
+# Kubernetes' published schemas, for the tests of rendered manifests.
+SCHEMAS := target/kubernetes-validate
+SCHEMAS_LIST := installer/tests/kubernetes-validate.txt
 
 # Two at once would both call apt.
 .NOTPARALLEL:
@@ -54,8 +58,16 @@ endef
 build-deps:
 	$(call need,$(BUILD_PACKAGES))
 
-test-deps:
+test-deps: test-packages $(SCHEMAS)/installed
+
+.PHONY: test-packages
+test-packages:
 	$(call need,$(TEST_PACKAGES))
+
+$(SCHEMAS)/installed: $(SCHEMAS_LIST) | test-packages
+	python3 -m venv $(SCHEMAS)
+	$(SCHEMAS)/bin/pip install -q --disable-pip-version-check -r $(SCHEMAS_LIST)
+	touch $@
 
 programs: build-deps
 	cargo build --release --locked -p harrow -p harrow-build

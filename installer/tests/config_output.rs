@@ -15,6 +15,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use common::{Place, harrow};
+use harrow::cluster::MANIFESTS_DIR;
 use harrow::sys::cmd::{Cmd, Output};
 use server::{good, serve};
 
@@ -230,7 +231,13 @@ const OF_THE_MACHINE: [&str; 9] = [
 #[test]
 fn render_writes_exactly_the_files_of_a_node() {
     let mut compared = 0;
-    for case in golden::cases("node", 5) {
+    let cases = [("node", 5), ("cluster", 8)];
+    let cases = cases.map(|(kind, least)| {
+        golden::cases(kind, least)
+            .into_iter()
+            .map(move |c| (kind, c))
+    });
+    for (kind, case) in cases.into_iter().flatten() {
         let place = Place::new();
         let out = place.path("node");
         let render = harrow("config")
@@ -243,15 +250,15 @@ fn render_writes_exactly_the_files_of_a_node() {
         let mut found = BTreeMap::new();
         of_folder(&out, &out, &mut found);
         let expected = of_golden(&fs::read_to_string(case.join("expected.txt")).unwrap());
-        for (path, (kind, body)) in &expected {
+        for (path, (mode, body)) in &expected {
             let there = found.get(path);
             let (there_kind, there_body) =
                 there.unwrap_or_else(|| panic!("{path} of {} is missing", case.display()));
             // Whoever looks must be able to.
-            let opened = match u32::from_str_radix(kind, 8) {
+            let opened = match u32::from_str_radix(mode, 8) {
                 Ok(mode) if path.ends_with('/') => format!("{:04o}", mode & 0o777 | 0o700),
                 Ok(mode) => format!("{:04o}", mode & 0o777 | 0o600),
-                Err(_) => kind.clone(),
+                Err(_) => mode.clone(),
             };
             assert_eq!(*there_kind, opened, "{path}");
             let body = body.replace("harrow-01234567", "harrow-00000000");
@@ -262,6 +269,9 @@ fn render_writes_exactly_the_files_of_a_node() {
         }
         let mut more: Vec<&String> = found.keys().collect();
         more.retain(|path| !path.ends_with('/') && !expected.contains_key(*path));
+        if kind == "node" {
+            more.retain(|path| !path.starts_with(MANIFESTS_DIR));
+        }
         assert_eq!(more, ["/oem/config.yaml"], "{}", case.display());
         for path in ["etc/shadow", "oem/config.yaml"] {
             let mode = fs::metadata(out.join(path)).unwrap().mode();

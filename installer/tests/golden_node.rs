@@ -14,6 +14,7 @@ use golden::{cases, check, folder};
 use harrow::config::{Source, SourceKind, read_sources};
 use harrow::node::accounts::Accounts;
 use harrow::node::files::render_tree;
+use harrow::node::machine;
 use harrow::node::render::{self, NodeInputs};
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -40,6 +41,7 @@ fn configs_render_to_their_files() {
             accounts: &accounts(),
             machine_id: MACHINE_ID,
             data: Some(Path::new("/dev/disk/by-partuuid/11-22")),
+            size: machine::UNKNOWN,
         });
         let mut paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
         paths.sort_unstable();
@@ -63,6 +65,7 @@ fn the_live_system_and_a_node_without_config() {
         accounts: &accounts(),
         machine_id: MACHINE_ID,
         data: None,
+        size: machine::UNKNOWN,
     });
     check(&folder("node").join("no-config.txt"), &render_tree(&files));
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use harrow::cluster::Charts;
 use harrow::config::{
     self, Assignment, Code, InstallMode, Look, Mark, Problem, Problems, Severity, Source,
     SourceKind,
@@ -14,7 +15,8 @@ use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
 use harrow::live;
-use harrow::node::export;
+use harrow::node::machine::{self, MachineSize};
+use harrow::node::{charts, export};
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::random;
 use serde_json::json;
@@ -152,6 +154,48 @@ pub struct RenderArgs {
     /// A new or empty folder for the files
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// The machine, as harrow facts printed it there: some files depend on its size
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+    /// Threads of the machine's CPUs; stronger than --facts [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    cpus: Option<u32>,
+    /// Memory of the machine, such as 64Gi; stronger than --facts [default: 32Gi]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// A payload, whose charts go into the manifests; without, a marker stands for each
+    #[arg(long, value_name = "DIR")]
+    payload: Option<PathBuf>,
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 256 << 20;
+    config::formats::size(text, LEAST).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))
+}
+
+impl RenderArgs {
+    /// The size of the machine that the files are for.
+    fn size(&self) -> anyhow::Result<MachineSize> {
+        let mut size = machine::UNKNOWN;
+        if let Some(path) = &self.facts {
+            let facts = read_facts(path)?;
+            size = MachineSize {
+                cpus: facts.cpus,
+                memory: facts.memory,
+            };
+        } else if self.cpus.is_none() || self.memory.is_none() {
+            let (cpus, memory) = (size.cpus, size.memory >> 30);
+            eprintln!(
+                "for a machine of {} CPUs and {}Gi of memory; --facts, --cpus and --memory say otherwise",
+                self.cpus.unwrap_or(cpus),
+                self.memory.map_or(memory, |memory| memory >> 30)
+            );
+        }
+        Ok(MachineSize {
+            cpus: self.cpus.unwrap_or(size.cpus),
+            memory: self.memory.unwrap_or(size.memory),
+        })
+    }
 }
 
 /// `harrow facts`
@@ -338,7 +382,18 @@ fn render(args: &RenderArgs) -> anyhow::Result<()> {
             "os.ssh_authorized_keys: the keys of github:{user} are fetched at an install, and are not among these files"
         );
     }
-    let written = export::write_node(&checked.answers, &args.out);
+    let charts = match &args.payload {
+        None => Charts::Marked,
+        Some(payload) => charts::read(payload).map_err(|e| {
+            let hint = "the folder with payload.json, charts/ and images/ in it";
+            Failure::error(Kind::ConfigMissing, format!("{e:#}"), hint)
+        })?,
+    };
+    let missing = checked.config.iter().flat_map(|c| charts.missing(c));
+    for chart in missing {
+        eprintln!("the payload has no chart {chart}: what needs it is left out");
+    }
+    let written = export::write_node(&checked.answers, args.size()?, &charts, &args.out);
     let paths = written.map_err(|e| match Failure::of(&e) {
         Some(_) => e,
         None => Failure::error(

@@ -41,7 +41,7 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick};
+pub use answers::{Answers, Cni, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick, UrlText};
 pub use codes::{Code, Severity};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;
@@ -50,8 +50,10 @@ pub use machine::check_machine;
 pub use problem::{Look, Mark, Problem, Problems};
 pub(crate) use resolve::VAR;
 pub use resolved::{
-    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, Multipath, NicSelector, Os,
-    Overwrite, Sizes, Storage, StorageKinds,
+    AddonName, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite, Ipv4Method,
+    Ipv4Static, Machines, Management, Mirror, Mode, Multipath, Networks, NicSelector, Os,
+    Overwrite, Pool, Profile, Proxy, Registries, RegistryHost, Reserved, Sizes, SnapshotClasses,
+    Snapshots, Storage, StorageKinds, Vip,
 };
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};

@@ -2,6 +2,8 @@
 //!
 //! In: answers. Out: a config that can be planned and rendered, or all problems at once.
 
+mod cluster;
+mod settings;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -14,8 +16,8 @@ use super::formats::{self, KeySource, Wrong};
 use super::forms::LEAST_VAR;
 use super::problem::{Code, Problems};
 use super::resolved::{
-    Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os, Overwrite,
-    Sizes, Storage,
+    Cluster, Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os,
+    Overwrite, Sizes, Storage,
 };
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
@@ -78,13 +80,20 @@ fn is_line(text: &str) -> bool {
 /// node can still be run with: what can't be used is left out.
 pub fn build(answers: &Answers) -> (Config, Problems) {
     let mut values = Values(Problems::default());
-    let os = build_os(answers, &mut values);
+    let settings = settings::read(answers, &mut values);
+    let cluster = cluster::build(answers, &settings, &mut values);
+    let mut os = build_os(answers, &mut values);
+    if os.ntp.is_empty() {
+        os.ntp.clone_from(&settings.ntp);
+    }
+    os.kernel_arguments.extend(device_arguments(&cluster, &os));
     let management = build_management(answers, &mut values);
     let var = var(answers, LEAST_VAR);
     let var = values.check("install.persistent_partition_size", var);
     let install = &answers.install;
     let config = Config {
         mode: build_mode(answers),
+        cluster,
         os,
         management,
         storage: Storage {
@@ -126,6 +135,21 @@ pub fn data_place(answers: &Answers) -> DataPlace {
         Some(_) => DataPlace::OtherDisk,
         None if answers.install.role == Some(NodeRole::Witness) => DataPlace::Nowhere,
         None => DataPlace::Here,
+    }
+}
+
+/// What the kernel must be told for virtual machines to have devices of the node: an IOMMU keeps
+/// each in its place. AMD's is on by itself.
+fn device_arguments(cluster: &Cluster, os: &Os) -> Vec<String> {
+    let said = |name: &str| {
+        let mut all = os.kernel_arguments.iter();
+        all.any(|argument| argument.split('=').next() == Some(name))
+    };
+    let missing = ["intel_iommu=on", "iommu=pt"].into_iter();
+    let missing = missing.filter(|a| !a.split('=').next().is_some_and(said));
+    match cluster.uses_pci_devices() {
+        true => missing.map(str::to_owned).collect(),
+        false => Vec::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! In: nothing; [`super::resolve`] makes it. Out: [`Config`]. `Debug` shows no secret.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,11 +12,18 @@ use super::answers::{DeviceChoice, UrlText};
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
 
+pub use cluster::{
+    AddonName, ChartValues, Cluster, ClusterStorage, DriverChart, Machines, Mirror, Networks, Pool,
+    Profile, Proxy, Registries, RegistryHost, Reserved, SnapshotClasses, Snapshots, Vip,
+};
+
 /// A resolved configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// What the node does in a cluster.
     pub mode: Mode,
+    /// What it is there.
+    pub cluster: Cluster,
     /// The operating system.
     pub os: Os,
     /// The management network.

@@ -3,12 +3,16 @@
 //! In: the image's account files and the config. Out: the node's account files.
 
 use super::files::{Content, NodeFile};
+use crate::config::Profile;
 
 /// The one person's account.
 pub const USER: &str = "rancher";
 
 /// uid and gid of [`USER`].
 pub const USER_ID: u32 = 1000;
+
+/// Owner of etcd's data under RKE2's profile `cis`, and its uid and gid.
+const DATABASE: (&str, u32) = ("etcd", 52_034);
 
 /// Where sshd finds the keys of [`USER`]; not in its home, so that only the config decides.
 pub const KEYS_PATH: &str = "/etc/ssh/authorized_keys.d/rancher";
@@ -26,10 +30,34 @@ pub struct Accounts {
     pub gshadow: String,
 }
 
+/// The image's accounts, with the owner of the database when there is to be one.
+fn with_database(image: &Accounts, profile: Option<Profile>) -> Accounts {
+    let Some(Profile::Cis) = profile else {
+        return image.clone();
+    };
+    let (name, id) = DATABASE;
+    Accounts {
+        passwd: with_line(
+            &image.passwd,
+            &format!("{name}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin"),
+        ),
+        shadow: with_line(&image.shadow, &format!("{name}:!*:::::::")),
+        group: with_line(&image.group, &format!("{name}:x:{id}:")),
+        gshadow: with_line(&image.gshadow, &format!("{name}:!::")),
+    }
+}
+
 /// Adds `rancher` with this crypt(3) hash (no password login when absent) and these keys.
-pub fn render_accounts(image: &Accounts, hash: Option<&str>, keys: &[String]) -> Vec<NodeFile> {
+/// RKE2's profile wants an owner for the database.
+pub fn render_accounts(
+    image: &Accounts,
+    profile: Option<Profile>,
+    hash: Option<&str>,
+    keys: &[String],
+) -> Vec<NodeFile> {
     let id = USER_ID;
     let hash = hash.unwrap_or("*");
+    let image = &with_database(image, profile);
     let passwd = with_line(
         &image.passwd,
         &format!("{USER}:x:{id}:{id}::/home/{USER}:/bin/bash"),

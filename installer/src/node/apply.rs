@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
+use crate::cluster;
 use crate::config::Config;
 
 use super::accounts::Accounts;
@@ -20,7 +21,7 @@ use super::render::{self, NodeInputs};
 use super::seed::{self, Existing};
 use super::source;
 use super::state::{ApplyState, Role, STATE_PATH};
-use super::{console, disks};
+use super::{console, disks, machine};
 
 /// Folders that every node keeps on VAR.
 pub const KEPT: [&str; 7] = [
@@ -31,6 +32,13 @@ pub const KEPT: [&str; 7] = [
     "/usr/local",
     "/etc/rancher",
     "/etc/cni",
+];
+/// Files of kept folders that only the config decides: those that it says nothing of any more
+/// would go on counting. A folder means every file in it.
+const OWN: [&str; 3] = [
+    cluster::CONFIG_DIR,
+    cluster::REGISTRIES_PATH,
+    cluster::AUDIT_PATH,
 ];
 /// Where kept folders really lie.
 pub const KEPT_DIR: &str = "/var/lib/harrow/persist";
@@ -116,6 +124,7 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
             accounts: &accounts,
             machine_id: &machine_id,
             data: params.data.as_deref().filter(|_| role == Role::Node),
+            size: machine::probe(),
         })
     };
     write_files(&files, &accounts, problems);
@@ -142,6 +151,7 @@ fn write_again(params: &BootParams, problems: &mut Problems) -> anyhow::Result<A
         accounts: &accounts,
         machine_id: &state.machine_id,
         data: params.data.as_deref().filter(|_| state.role == Role::Node),
+        size: machine::probe(),
     });
     write_files(&files, &accounts, problems);
     Ok(ApplyState {
@@ -292,8 +302,15 @@ fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems)
         &text("/etc/passwd", &accounts.passwd),
         &text("/etc/group", &accounts.group),
     );
+    let top = Path::new("/");
+    for path in files::leftover(top, files, &OWN) {
+        let removed = fs::remove_file(&path);
+        if let Err(error) = removed.with_context(|| format!("removing {}", path.display())) {
+            problems.note(&error);
+        }
+    }
     for file in files {
-        if let Err(error) = files::write(Path::new("/"), file, &names) {
+        if let Err(error) = files::write(top, file, &names) {
             problems.note(&error);
         }
     }

@@ -1,6 +1,6 @@
 //! A node's files in a folder of any machine: `harrow config render`.
 //!
-//! In: answers and a folder. Out: every file that the node will get, at its place below the
+//! In: answers, the machine's size, charts and a folder. Out: every file that the node will get, at its place below the
 //! folder. Owners are left out, since whoever looks need not be root.
 
 use std::fs;
@@ -9,11 +9,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::cluster::{self, Charts, ClusterInputs};
 use crate::config::{Answers, Severity, Source, SourceKind, check_sources};
+use crate::disk::layout::DataPlace;
 use crate::failure::{Failure, Kind};
 
 use super::accounts::Accounts;
 use super::files::{Content, under};
+use super::machine::MachineSize;
 use super::render::{self, NodeInputs};
 use super::source::CONFIG_NAME;
 
@@ -26,7 +29,12 @@ const DATA: &str = "/dev/disk/by-partuuid/00000000-0000-0000-0000-000000000000";
 
 /// Writes the files of a node; says their paths on the node. What differs from machine to
 /// machine (machine id, partition ids, the image's own accounts) is zeros or left out.
-pub fn write_node(answers: &Answers, out: &Path) -> anyhow::Result<Vec<String>> {
+pub fn write_node(
+    answers: &Answers,
+    size: MachineSize,
+    charts: &Charts,
+    out: &Path,
+) -> anyhow::Result<Vec<String>> {
     let used = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if used || out.is_file() {
         return Err(Failure::error(
@@ -43,12 +51,22 @@ pub fn write_node(answers: &Answers, out: &Path) -> anyhow::Result<Vec<String>> 
         let problems = checked.problems.only(Severity::Error);
         Failure::error(Kind::ConfigInvalid, problems.to_string(), "")
     })?;
-    let files = render::render_node(&NodeInputs {
+    let mut files = render::render_node(&NodeInputs {
         config: &config,
         accounts: &Accounts::default(),
         machine_id: NO_MACHINE_ID,
-        data: Some(Path::new(DATA)),
+        data: (config.storage.data != DataPlace::Nowhere).then_some(Path::new(DATA)),
+        size,
     });
+    files.extend(cluster::render_manifests(
+        &ClusterInputs {
+            config: &config,
+            hostname: &render::hostname(&config, NO_MACHINE_ID),
+            cpus: size.cpus,
+            memory: size.memory,
+        },
+        charts,
+    ));
     let mut paths = Vec::new();
     for file in &files {
         let content = &file.content;
@@ -90,6 +108,7 @@ fn write(top: &Path, path: &str, content: &Content) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine;
     use super::*;
     use crate::config::read_sources;
 
@@ -99,7 +118,7 @@ mod tests {
         let out = dir.path().join("node");
         let text = "token: x\nos: {hostname: n1, password: hunter2}\ninstall: {mode: create}\n";
         let answers = read_sources(&[Source::yaml(SourceKind::File, "x", text)], [7; 12]).answers;
-        let paths = write_node(&answers, &out).unwrap();
+        let paths = write_node(&answers, machine::UNKNOWN, &Charts::Marked, &out).unwrap();
         assert!(paths.contains(&"/etc/hostname".to_owned()), "{paths:?}");
         for path in &paths {
             let path = under(&out, path);
@@ -111,7 +130,7 @@ mod tests {
         }
         let shadow = fs::read_to_string(out.join("etc/shadow")).unwrap();
         assert!(shadow.contains("rancher:$6$"), "{shadow}");
-        let error = write_node(&answers, &out).unwrap_err();
+        let error = write_node(&answers, machine::UNKNOWN, &Charts::Marked, &out).unwrap_err();
         assert_eq!(Failure::of(&error).unwrap().kind, Kind::TargetExists);
     }
 }

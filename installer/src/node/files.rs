@@ -190,6 +190,22 @@ fn check_way(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Files below `top` at these paths, or in these folders, that are not among the rendered ones.
+pub fn leftover(top: &Path, rendered: &[NodeFile], own: &[&str]) -> Vec<PathBuf> {
+    let wanted: Vec<PathBuf> = rendered.iter().map(|f| under(top, &f.path)).collect();
+    let mut found = Vec::new();
+    for path in own.iter().map(|path| under(top, path)) {
+        match fs::read_dir(&path) {
+            Ok(entries) => found.extend(entries.flatten().map(|entry| entry.path())),
+            Err(_) if path.is_file() => found.push(path),
+            Err(_) => {}
+        }
+    }
+    found.retain(|path| !wanted.contains(path) && !path.is_dir());
+    found.sort();
+    found
+}
+
 fn remove_if_there(path: &Path) -> std::io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
@@ -284,6 +300,29 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn what_was_not_rendered_is_left_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path();
+        fs::create_dir_all(top.join("a/config.d/folder")).unwrap();
+        for path in [
+            "a/config.d/10-old",
+            "a/config.d/20-kept",
+            "a/one",
+            "a/other",
+        ] {
+            fs::write(top.join(path), "").unwrap();
+        }
+        let rendered = [NodeFile::text("/a/config.d/20-kept", "")];
+        let own = ["/a/config.d", "/a/one", "/a/none"];
+        assert_eq!(
+            leftover(top, &rendered, &own),
+            [top.join("a/config.d/10-old"), top.join("a/one")]
+        );
+        let rendered = [NodeFile::text("/a/one", "")];
+        assert_eq!(leftover(top, &rendered, &own[1..]), [] as [PathBuf; 0]);
     }
 
     #[test]

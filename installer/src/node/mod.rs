@@ -7,10 +7,12 @@
 pub mod accounts;
 pub mod apply;
 pub mod boot;
+pub mod charts;
 mod console;
 mod disks;
 pub mod export;
 pub mod files;
+pub mod machine;
 mod mounts;
 pub mod multipath;
 pub mod network;

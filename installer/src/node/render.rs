@@ -7,11 +7,15 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::config::{Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage};
+use crate::cluster::{self, ClusterInputs};
+use crate::config::{
+    Cluster, Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage,
+};
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
+use super::machine::MachineSize;
 use super::{multipath, network};
 
 /// Folder with the node's ssh host keys, made at first boot by harrow-ssh-keys.service.
@@ -34,6 +38,8 @@ pub struct NodeInputs<'a> {
     pub machine_id: &'a str,
     /// The partition of Longhorn's data.
     pub data: Option<&'a Path>,
+    /// How large the machine is.
+    pub size: MachineSize,
 }
 
 /// Name of a node whose config gives none.
@@ -54,6 +60,7 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     let mut files = render_identity(&name, inputs.machine_id);
     files.extend(accounts::render_accounts(
         inputs.accounts,
+        inputs.config.cluster.profile,
         os.password.as_ref().map(Secret::expose),
         &os.ssh_authorized_keys,
     ));
@@ -64,6 +71,12 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     if let Some(device) = inputs.data {
         files.extend(render_data_mount(device));
     }
+    files.extend(cluster::render_node(&ClusterInputs {
+        config: inputs.config,
+        hostname: &name,
+        cpus: inputs.size.cpus,
+        memory: inputs.size.memory,
+    }));
     for file in &os.files {
         files.retain(|f| f.path != file.path);
         files.push(NodeFile {
@@ -222,6 +235,7 @@ pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
 pub fn fallback_config() -> Config {
     Config {
         mode: Mode::InstallOnly,
+        cluster: Cluster::default(),
         os: Os {
             hostname: None,
             ssh_authorized_keys: Vec::new(),

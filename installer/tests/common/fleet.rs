@@ -17,7 +17,8 @@ pub fn node(i: usize) -> Checked {
     } else {
         ("server_url: https://10.0.0.5:443\n", "join\n  role: worker")
     };
-    let mode = if i == 1 || i == 2 { "join" } else { mode };
+    let votes = "join\n  cluster_pod_cidr: 10.128.0.0/14";
+    let mode = if i == 1 || i == 2 { votes } else { mode };
     let text = format!(
         "{head}token: golden-secret\nos:\n  hostname: node-{i}\n  password: {HASH}\n  dns_nameservers: [10.0.0.2]\n  \
          ntp_servers: [10.0.0.3]\n  sysctls: {{vm.swappiness: 1, kernel.printk: 4 4 1 7}}\n  write_files:\n    \

@@ -34,9 +34,9 @@ pub struct Addons {
 #[serde(deny_unknown_fields, default)]
 pub struct Addon {
     /// Whether it is installed.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    #[schemars(extend("x-default" = false))]
     pub enabled: Option<bool>,
     /// Values for its chart, as YAML in a text.
-    #[schemars(extend("x-form" = "yaml", "x-secret" = true, "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "yaml", "x-secret" = true))]
     pub values_content: Option<Secret>,
 }

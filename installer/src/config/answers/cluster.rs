@@ -22,38 +22,52 @@ pub enum Cni {
     Flannel,
 }
 
+/// RKE2's own hardening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// As RKE2 is.
+    None,
+    /// What the CIS benchmark asks for.
+    Cis,
+}
+
 /// `cluster:`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterAnswers {
     /// Most pods on this node. Beyond 250 the cluster's nodes need larger parts of the pod
     /// network, see `node_cidr_mask`.
-    #[schemars(range(min = 10, max = 4000), extend("x-default" = 200, "x-not-yet" = true))]
+    #[schemars(range(min = 10, max = 4000), extend("x-default" = 200))]
     pub max_pods: Option<u32>,
     /// Prefix length of each node's part of the pod network: 24 has room for 254 pods. Follows
     /// from `max_pods` when absent. Can't change once the cluster exists.
-    #[schemars(range(min = 16, max = 28), extend("x-not-yet" = true), example = 23)]
+    #[schemars(range(min = 16, max = 28), example = 23)]
     pub node_cidr_mask: Option<u32>,
     /// What Kubernetes' own services keep for themselves; follows from the machine when absent.
     pub kube_reserved: Reservation,
     /// What the operating system keeps for itself; follows from the machine when absent.
     pub system_reserved: Reservation,
     /// Network plugin under Multus.
-    #[schemars(extend("x-default" = "canal", "x-not-yet" = true))]
+    #[schemars(extend("x-default" = "canal"))]
     pub cni: Option<Cni>,
     /// Addresses for services of type LoadBalancer, by namespace; `global` is for all others.
     /// Each is a network or a range.
-    #[schemars(extend("x-form" = "pool", "x-not-yet" = true), example = BTreeMap::from([("global", ["10.0.0.100-10.0.0.120"])]))]
+    #[schemars(extend("x-form" = "pool"), example = BTreeMap::from([("global", ["10.0.0.100-10.0.0.120"])]))]
     pub ip_pools: BTreeMap<String, Vec<String>>,
     /// Charts of further storage drivers, for disks other than the node's own.
-    #[schemars(extend("x-not-yet" = true))]
     pub csi_charts: Vec<CsiChart>,
-    /// Storage class that keeps the state of virtual machines, among it their TPM.
-    #[schemars(extend("x-form" = "object-name", "x-not-yet" = true), example = &"longhorn")]
+    /// Storage class that keeps the state of virtual machines, among it their TPM; one of Harrow's
+    /// own when absent. Machines move only if two nodes can mount its volumes at once.
+    #[schemars(extend("x-form" = "object-name"), example = &"longhorn")]
     pub vm_state_storage_class: Option<String>,
-    /// PCI devices that virtual machines may have.
-    #[schemars(extend("x-not-yet" = true))]
+    /// PCI devices that virtual machines may have. A node that has some and joins needs them too,
+    /// for the modules and kernel arguments; they are permitted by what mode `create` says.
     pub pci_devices: Vec<PciDevice>,
+    /// RKE2's own hardening: pods are restricted unless their namespace says otherwise, and the
+    /// kernel has to be as the kubelet wants it. All nodes of a cluster should have the same.
+    #[schemars(extend("x-default" = "none"))]
+    pub profile: Option<Profile>,
     /// Copies of the cluster's database.
     pub etcd_snapshots: EtcdSnapshots,
 }
@@ -63,10 +77,10 @@ pub struct ClusterAnswers {
 #[serde(deny_unknown_fields, default)]
 pub struct Reservation {
     /// CPU, in cores or thousandths of one.
-    #[schemars(extend("x-form" = "cpu", "x-not-yet" = true), example = &"500m")]
+    #[schemars(extend("x-form" = "cpu"), example = &"500m")]
     pub cpu: Option<String>,
     /// Memory.
-    #[schemars(extend("x-form" = "memory", "x-not-yet" = true), example = &"2Gi")]
+    #[schemars(extend("x-form" = "memory"), example = &"2Gi")]
     pub memory: Option<String>,
 }
 
@@ -104,9 +118,9 @@ pub struct PciDevice {
 #[serde(deny_unknown_fields, default)]
 pub struct EtcdSnapshots {
     /// When, as for cron.
-    #[schemars(extend("x-form" = "cron", "x-default" = "0 */12 * * *", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "cron", "x-default" = "0 */12 * * *"))]
     pub schedule: Option<String>,
     /// How many are kept.
-    #[schemars(range(min = 1, max = 1000), extend("x-default" = 5, "x-not-yet" = true))]
+    #[schemars(range(min = 1, max = 1000), extend("x-default" = 5))]
     pub retention: Option<u32>,
 }

@@ -28,9 +28,9 @@ pub enum InstallMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeRole {
-    /// Manages when the cluster needs it, and works.
+    /// Manages and works. Of more than five nodes, make the further ones `worker`.
     Default,
-    /// Manages before others do, and works.
+    /// Manages and works.
     Management,
     /// Only works.
     Worker,
@@ -58,7 +58,7 @@ pub struct InstallAnswers {
     /// What the node does in a cluster. Needed.
     pub mode: Option<InstallMode>,
     /// What the node is for.
-    #[schemars(extend("x-default" = "default", "x-not-yet" = true))]
+    #[schemars(extend("x-default" = "default"))]
     pub role: Option<NodeRole>,
     /// The disk to install on. EVERYTHING ON IT IS LOST. A path, or a rule that one disk fits.
     #[schemars(extend("x-form" = "disk"), example = &"/dev/disk/by-id/nvme-eui.0025388b910ca9e2")]
@@ -86,23 +86,23 @@ pub struct InstallAnswers {
     #[schemars(extend("x-not-yet" = true))]
     pub networks: BTreeMap<String, LinkAnswers>,
     /// Virtual IP of the cluster: its API and web page answer there. Mode `create`.
-    #[schemars(extend("x-form" = "node-ipv4", "x-not-yet" = true), example = &"10.0.0.5")]
+    #[schemars(extend("x-form" = "node-ipv4"), example = &"10.0.0.5")]
     pub vip: Option<String>,
     /// How the virtual IP is found.
-    #[schemars(extend("x-default" = "static", "x-not-yet" = true))]
+    #[schemars(extend("x-default" = "static"))]
     pub vip_mode: Option<VipMode>,
     /// MAC address that asks for the virtual IP; needed with `vip_mode: dhcp`.
-    #[schemars(extend("x-form" = "mac", "x-not-yet" = true), example = &"52:54:00:ec:0e:0b")]
+    #[schemars(extend("x-form" = "mac"), example = &"52:54:00:ec:0e:0b")]
     pub vip_hw_addr: Option<String>,
-    /// Network of the pods. Mode `create`.
-    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.52.0.0/16", "x-not-yet" = true))]
+    /// Network of the pods. Nodes that join to manage need the same; in a `worker` it does nothing.
+    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.52.0.0/16"))]
     pub cluster_pod_cidr: Option<String>,
-    /// Network of the services. Mode `create`.
-    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.53.0.0/16", "x-not-yet" = true))]
+    /// Network of the services. Nodes that join to manage need the same.
+    #[schemars(extend("x-form" = "ipv4-network", "x-default" = "10.53.0.0/16"))]
     pub cluster_service_cidr: Option<String>,
     /// Address of the cluster's DNS, in the network of the services: its tenth one when absent.
-    /// Mode `create`.
-    #[schemars(extend("x-form" = "ipv4", "x-default" = "10.53.0.10", "x-not-yet" = true))]
+    /// Nodes that join to manage need the same.
+    #[schemars(extend("x-form" = "ipv4", "x-default" = "10.53.0.10"))]
     pub cluster_dns: Option<String>,
     /// Optional parts of the cluster.
     pub addons: Addons,
@@ -184,7 +184,7 @@ pub struct HarvesterAnswers {
 #[serde(deny_unknown_fields, default)]
 pub struct StorageClass {
     /// How many copies of a volume there are. A cluster of one node needs 1.
-    #[schemars(range(min = 1, max = 3), extend("x-default" = 3, "x-not-yet" = true))]
+    #[schemars(range(min = 1, max = 3), extend("x-default" = 3))]
     pub replica_count: Option<u32>,
 }
 
@@ -194,7 +194,7 @@ pub struct StorageClass {
 pub struct Longhorn {
     /// Settings of Longhorn by its own names, among them `guaranteedInstanceManagerCPU` (0 to
     /// 12 percent) and `storageReservedPercentageForDefaultDisk` (0 to 30 percent).
-    #[schemars(extend("x-not-yet" = true), example = BTreeMap::from([("guaranteedInstanceManagerCPU", 6)]))]
+    #[schemars(example = BTreeMap::from([("guaranteedInstanceManagerCPU", 6)]))]
     pub default_settings: BTreeMap<String, Scalar>,
 }
 

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use addons::Addons;
-pub use cluster::ClusterAnswers;
+pub use addons::{Addon, Addons};
+pub use cluster::{ClusterAnswers, Cni, Profile, Reservation};
 pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{
@@ -45,18 +45,20 @@ pub struct Answers {
     #[schemars(range(min = 1, max = 1), extend("x-default" = 1))]
     pub scheme_version: Option<u32>,
     /// URL of an existing cluster, for `install.mode: join`: its virtual IP or a DNS name for
-    /// it. Must be left out in mode `create`.
+    /// it. RKE2 is joined at port 9345, also when this names 443 or none; another port is taken for
+    /// that of a load balancer. Must be left out in mode `create`.
     #[schemars(extend("x-form" = "server-url"), example = &"https://10.0.0.5:443")]
     pub server_url: Option<UrlText>,
     /// Secret that all nodes of a cluster share; needed in the modes `create` and `join`.
     #[schemars(extend("x-form" = "token", "x-secret" = true))]
     pub token: Option<Secret>,
     /// Further names and addresses that the certificate of the cluster's API is made for.
-    #[schemars(extend("x-form" = "host", "x-not-yet" = true), example = ["cluster.example.org"])]
+    #[schemars(extend("x-form" = "host"), example = ["cluster.example.org"])]
     pub sans: Vec<String>,
-    /// Settings of Harvester by their names, such as `containerd-registry` or `http-proxy`.
-    /// Only in mode `create`.
-    #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
+    /// Settings of Harvester by their names. `additional-ca`, `containerd-registry`, `http-proxy`,
+    /// `longhorn-v2-data-engine-enabled` and `ntp-servers` are of the node, so each node needs
+    /// them; the others are of the cluster, and count in mode `create`.
+    #[schemars(extend("x-secret" = true))]
     pub system_settings: BTreeMap<String, Secret>,
     /// The operating system of the node.
     pub os: OsAnswers,

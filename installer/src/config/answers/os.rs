@@ -42,13 +42,13 @@ pub struct OsAnswers {
     pub sysctls: BTreeMap<String, Scalar>,
     /// Environment variables of all services; `http_proxy`, `https_proxy` and `no_proxy` are
     /// the proxy of the node.
-    #[schemars(extend("x-secret" = true, "x-not-yet" = true), example = BTreeMap::from([("https_proxy", "http://proxy:3128")]))]
+    #[schemars(extend("x-secret" = true), example = BTreeMap::from([("https_proxy", "http://proxy:3128")]))]
     pub environment: BTreeMap<String, Secret>,
     /// Labels of the node in Kubernetes.
-    #[schemars(extend("x-not-yet" = true), example = BTreeMap::from([("topology.kubernetes.io/zone", "zone1")]))]
+    #[schemars(example = BTreeMap::from([("topology.kubernetes.io/zone", "zone1")]))]
     pub labels: BTreeMap<String, Scalar>,
     /// Taints of the node in Kubernetes: `key=value:Effect`.
-    #[schemars(extend("x-form" = "taint", "x-not-yet" = true), example = ["dedicated=gpu:NoSchedule"])]
+    #[schemars(extend("x-form" = "taint"), example = ["dedicated=gpu:NoSchedule"])]
     pub taints: Vec<String>,
     /// Files written at every boot. One of these is stronger than a file of Harrow.
     pub write_files: Vec<WriteFile>,
@@ -63,7 +63,7 @@ pub struct OsAnswers {
     #[schemars(extend("x-form" = "kernel-arguments"), example = &"intel_iommu=on iommu=pt")]
     pub additional_kernel_arguments: Option<String>,
     /// Certificates of authorities that the node trusts besides the usual ones, in PEM.
-    #[schemars(extend("x-form" = "pem", "x-not-yet" = true))]
+    #[schemars(extend("x-form" = "pem"))]
     pub additional_ca: Vec<String>,
     /// Disks that are reached over several paths (multipath).
     pub external_storage_config: ExternalStorage,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Fleet, machine_networks};
-use crate::config::answers::Answers;
+use crate::config::answers::{Answers, InstallMode, NodeRole};
 use crate::config::formats;
 use crate::config::load::Checked;
 use crate::config::problem::Code;
@@ -17,6 +17,12 @@ use crate::config::relations::{
     MAX_PODS, POD_CIDR, SERVICE_CIDR, cluster_networks, dns_of, management_network, mask_for,
     node_mask, overlap, room,
 };
+
+/// Whether a node joins to manage.
+fn joins_as_server(answers: &Answers) -> bool {
+    let install = &answers.install;
+    install.mode == Some(InstallMode::Join) && install.role != Some(NodeRole::Worker)
+}
 
 type Read = fn(&Answers) -> Option<String>;
 
@@ -120,9 +126,17 @@ impl<'a> Fleet<'a> {
 
     /// What must be the same on every node is.
     pub(super) fn members_agree_with(&mut self, creator: &Checked) {
+        let most = room(node_mask(&creator.answers));
         for node in self.others(creator) {
+            let serves = joins_as_server(&node.answers);
+            let pods = node.answers.cluster.max_pods.unwrap_or(MAX_PODS);
+            // A part of the pod network that is too small for the node is said of its pods.
+            let said_elsewhere = |field| field == "cluster.node_cidr_mask" && pods > most;
             for (field, said, default) in SHARED {
-                let Some(ours) = said(&node.answers) else {
+                // RKE2 refuses a server that is told nothing where the others were told something.
+                let assumed =
+                    || default(&node.answers).filter(|_| serves && !said_elsewhere(field));
+                let Some(ours) = said(&node.answers).or_else(assumed) else {
                     continue;
                 };
                 let theirs = said(&creator.answers).or_else(|| default(&creator.answers));

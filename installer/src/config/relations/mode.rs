@@ -2,6 +2,7 @@
 
 use super::super::answers::{Addons, Answers, InstallMode, NodeRole};
 use super::super::problem::{Code, Problems};
+use super::settings;
 
 /// Without a mode nothing can be decided.
 pub fn mode_is_needed(answers: &Answers, problems: &mut Problems) {
@@ -61,20 +62,27 @@ pub fn only_create_decides_the_cluster(answers: &Answers, problems: &mut Problem
     if install.mode != Some(InstallMode::Join) {
         return;
     }
+    // RKE2 wants to hear of these from every server, the same from each.
+    let serves = install.role != Some(NodeRole::Worker);
+    let mut settings = answers.system_settings.keys();
+    let of_cluster = settings.any(|name| !settings::OF_NODES.contains(&name.as_str()));
     for (field, given) in [
         ("install.vip", is_said(install.vip.as_ref())),
         ("install.vip_hw_addr", is_said(install.vip_hw_addr.as_ref())),
         (
             "install.cluster_pod_cidr",
-            is_said(install.cluster_pod_cidr.as_ref()),
+            !serves && is_said(install.cluster_pod_cidr.as_ref()),
         ),
         (
             "install.cluster_service_cidr",
-            is_said(install.cluster_service_cidr.as_ref()),
+            !serves && is_said(install.cluster_service_cidr.as_ref()),
         ),
-        ("install.cluster_dns", is_said(install.cluster_dns.as_ref())),
+        (
+            "install.cluster_dns",
+            !serves && is_said(install.cluster_dns.as_ref()),
+        ),
         ("install.addons", install.addons != Addons::default()),
-        ("system_settings", !answers.system_settings.is_empty()),
+        ("system_settings", of_cluster),
         ("cluster.ip_pools", !answers.cluster.ip_pools.is_empty()),
     ] {
         if given {

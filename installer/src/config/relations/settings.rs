@@ -58,6 +58,42 @@ const NAMES: [&str; 46] = [
     "volume-snapshot-class",
 ];
 
+/// Settings of the node itself: they count on nodes that join, too.
+pub const OF_NODES: [&str; 5] = [
+    "additional-ca",
+    "containerd-registry",
+    "http-proxy",
+    "longhorn-v2-data-engine-enabled",
+    "ntp-servers",
+];
+
+/// Settings of the cluster that something acts on.
+const OF_CLUSTERS: [&str; 7] = [
+    "additional-guest-memory-overhead-ratio",
+    "cluster-registration-url",
+    "csi-driver-config",
+    "kubevirt-migration",
+    "max-hotplug-ratio",
+    "overcommit-config",
+    "vip-pools",
+];
+
+/// Settings that could mean something here, but don't yet.
+const NOT_YET: [&str; 12] = [
+    "auto-disk-provision-paths",
+    "auto-rotate-rke2-certs",
+    "backup-target",
+    "cluster-pod-security-standard",
+    "default-storage-class",
+    "rancher-cluster",
+    "ssl-certificates",
+    "ssl-parameters",
+    "storage-network",
+    "vm-force-reset-policy",
+    "vm-migration-network",
+    "volume-snapshot-class",
+];
+
 /// Longhorn's settings whose range is known, in percent.
 const PERCENT: [(&str, i64); 2] = [
     ("guaranteedInstanceManagerCPU", 12),
@@ -82,6 +118,21 @@ pub fn settings_are_known(answers: &Answers, problems: &mut Problems) {
             "does nothing: Harvester has no setting of this name",
             hint,
         );
+    }
+    for (name, value) in &answers.system_settings {
+        let known = NAMES.contains(&name.as_str()) && !value.is_empty();
+        let used = [&OF_NODES[..], &OF_CLUSTERS[..]].concat();
+        if !known || used.contains(&name.as_str()) {
+            continue;
+        }
+        let field = format!("system_settings.{name}");
+        if NOT_YET.contains(&name.as_str()) {
+            let message = "is checked, but this version of Harrow does not act on it yet";
+            problems.add(Code::NotYet, field, message, "");
+        } else {
+            let message = "does nothing: it is for Harvester's own pages and services";
+            problems.add(Code::NoMeaning, field, message, "it can be left out");
+        }
     }
     let longhorn = &answers.install.harvester.longhorn.default_settings;
     for (name, most) in PERCENT {
@@ -245,5 +296,8 @@ mod tests {
             assert!(check_setting(form(name), bad).is_err(), "{name} {bad}");
         }
         assert!(FORMS.iter().all(|(name, _)| NAMES.contains(name)));
+        for names in [&OF_NODES[..], &OF_CLUSTERS, &NOT_YET] {
+            assert!(names.iter().all(|name| NAMES.contains(name)), "{names:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::failure::{Failure, Kind};
 
 use super::apply;
 use super::boot::BootParams;
+use super::machine;
 use super::mounts::Helper;
 use super::render::{self, NodeInputs};
 use super::source;
@@ -181,6 +182,7 @@ pub fn run(_options: &VerifyOptions) -> anyhow::Result<VerifyReport> {
         accounts: &accounts,
         machine_id: &state.machine_id,
         data: params.data.as_deref().filter(|_| state.role == Role::Node),
+        size: machine::probe(),
     });
     let node = Node {
         config: &config,

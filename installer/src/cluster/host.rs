@@ -1,0 +1,154 @@
+//! What the operating system of a node does for its cluster.
+//!
+//! In: the config and what of RKE2 the node runs. Out: kernel modules and settings, the unit to
+//! start, the environment, and what people at a root shell need.
+
+use std::fmt::Write as _;
+
+use super::{PAYLOAD_DIR, Part, is_witness, proxy};
+use crate::config::{AddonName, Cluster, Config, Profile};
+use crate::disk::layout::DataPlace;
+use crate::node::files::NodeFile;
+
+/// Socket of RKE2's containerd.
+const CONTAINERD: &str = "unix:///run/k3s/containerd/containerd.sock";
+/// Pages of 2 MiB that Longhorn's v2 engine wants on each node.
+const V2_PAGES: u32 = 1024;
+
+pub(super) fn render_host(config: &Config, part: Part) -> Vec<NodeFile> {
+    let modules: String = modules(config).iter().map(|m| format!("{m}\n")).collect();
+    let mut sysctls = String::new();
+    for (key, value) in sysctls_of(config) {
+        // Writing to a String can't fail.
+        let _ = writeln!(sysctls, "{key} = {value}");
+    }
+    let unit = part.unit();
+    let mut files = vec![
+        NodeFile::text("/etc/modules-load.d/20-harrow-cluster.conf", modules),
+        NodeFile::text("/etc/sysctl.d/20-harrow-cluster.conf", sysctls),
+        NodeFile::link(
+            &format!("/etc/systemd/system/multi-user.target.wants/{unit}.service"),
+            &format!("/usr/lib/systemd/system/{unit}.service"),
+        ),
+        NodeFile::text("/etc/profile.d/harrow-cluster.sh", profile(part)),
+        NodeFile::text(
+            "/etc/crictl.yaml",
+            format!("runtime-endpoint: {CONTAINERD}\nimage-endpoint: {CONTAINERD}\n"),
+        ),
+    ];
+    if config.storage.data != DataPlace::Nowhere {
+        // Longhorn would begin a disk of its own in the empty folder.
+        let text = "[Unit]\nAfter=var-lib-longhorn.mount\n";
+        let path = format!("/etc/systemd/system/{unit}.service.d/10-harrow-data.conf");
+        files.push(NodeFile::text(&path, text));
+    }
+    files
+}
+
+/// Modules that somebody uses before anything loads them. Those of the CPU (kvm_intel, kvm_amd)
+/// and of devices come by themselves.
+fn modules(config: &Config) -> Vec<&'static str> {
+    let cluster = &config.cluster;
+    let mut modules = vec!["br_netfilter", "overlay"];
+    if is_witness(config) {
+        return modules;
+    }
+    modules.extend([
+        "kvm",
+        "tun",
+        "vhost_net",
+        "iscsi_tcp",
+        "dm_crypt",
+        "nvme_tcp",
+    ]);
+    if cluster.uses_pci_devices() {
+        modules.extend(["vfio", "vfio_iommu_type1", "vfio_pci"]);
+    }
+    if cluster.storage.v2_engine {
+        modules.extend(["ublk_drv", "uio_pci_generic"]);
+        if !cluster.uses_pci_devices() {
+            modules.push("vfio_pci");
+        }
+    }
+    modules
+}
+
+fn sysctls_of(config: &Config) -> Vec<(&'static str, u32)> {
+    let mut sysctls = vec![
+        ("fs.inotify.max_user_instances", 8192),
+        ("fs.inotify.max_user_watches", 524_288),
+        ("net.ipv4.ip_forward", 1),
+    ];
+    if config.cluster.storage.v2_engine && !is_witness(config) {
+        sysctls.push(("vm.nr_hugepages", V2_PAGES));
+    }
+    if config.cluster.profile == Some(Profile::Cis) {
+        // As RKE2's share/rke2/rke2-cis-sysctl.conf has them.
+        sysctls.extend([
+            ("kernel.panic", 10),
+            ("kernel.panic_on_oops", 1),
+            ("vm.overcommit_memory", 1),
+            ("vm.panic_on_oom", 0),
+        ]);
+    }
+    sysctls
+}
+
+/// Programs for everybody; the key to the cluster only for root, who alone can read it.
+fn profile(part: Part) -> String {
+    let mut text = format!(
+        "# Programs of the cluster: kubectl, crictl, ctr, rke2, virtctl.\n\
+         PATH=\"$PATH:/var/lib/rancher/rke2/bin:{PAYLOAD_DIR}/rke2/bin:{PAYLOAD_DIR}/bin\"\n"
+    );
+    if part == Part::Server {
+        text += "if [ \"$(id -u)\" -eq 0 ]; then\n    export KUBECONFIG=/etc/rancher/rke2/rke2.yaml\nfi\n";
+    }
+    text
+}
+
+/// `os.environment`, for all services and for who logs in.
+pub(super) fn render_environment(cluster: &Cluster) -> Vec<NodeFile> {
+    if cluster.environment.is_empty() {
+        return Vec::new();
+    }
+    let mut manager = "[Manager]\n".to_owned();
+    let mut login = String::new();
+    for (name, value) in &cluster.environment {
+        let value = value.expose();
+        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+        // systemd takes a % for a specifier; pam_env does not.
+        let _ = writeln!(
+            manager,
+            "DefaultEnvironment=\"{name}={}\"",
+            escaped.replace('%', "%%")
+        );
+        let _ = writeln!(login, "{name}={}", proxy::quoted(value));
+    }
+    vec![
+        NodeFile::with_mode(
+            "/etc/systemd/system.conf.d/90-harrow-environment.conf",
+            manager,
+            0o600,
+        ),
+        NodeFile::with_mode("/etc/environment", login, 0o600),
+    ]
+}
+
+/// Certificates of further authorities. What is written in Go, so all of Kubernetes, trusts every
+/// certificate in this folder (`crypto/x509`, root_linux.go).
+pub(super) fn render_authorities(cluster: &Cluster) -> Vec<NodeFile> {
+    let numbered = cluster.authorities.iter().enumerate();
+    let file = |(i, pem): (usize, &String)| {
+        let path = format!("/etc/ssl/certs/harrow-additional-{}.pem", i + 1);
+        NodeFile::text(&path, format!("{}\n", pem.trim_end()))
+    };
+    numbered.map(file).collect()
+}
+
+impl Cluster {
+    /// Whether virtual machines get devices of the node.
+    pub fn uses_pci_devices(&self) -> bool {
+        let addons = [AddonName::PciDevices, AddonName::Nvidia];
+        !self.machines.pci_devices.is_empty() || addons.iter().any(|a| self.addons.contains_key(a))
+    }
+}
