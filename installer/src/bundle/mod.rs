@@ -10,6 +10,7 @@ mod digest;
 mod lock;
 pub mod oci;
 mod payload;
+mod store;
 
 pub use artifact::{Artifact, ArtifactKind, Bundle};
 pub use digest::Digest;
@@ -17,6 +18,7 @@ pub use lock::{
     Content, Lock, LockedArtifact, LockedBundle, LockedFile, LockedImage, Pin, Unpinned, Wanted,
 };
 pub use payload::{PAYLOAD_NAME, Payload, PayloadItem};
+pub use store::{Fresh, Partial, Store};
 
 /// The version of the shape of `bundle.toml`, `bundle.lock`, `bundle.json` and `payload.json`
 /// that this program reads and writes.
