@@ -5,18 +5,26 @@
 //! a folder for the node with `payload.json` in it. Nothing without a digest is ever fetched into
 //! the store, and nothing lies in the store under a digest that it does not have.
 
+pub mod archive;
 mod artifact;
 mod digest;
+mod fetch;
+mod lay_out;
 mod lock;
 pub mod oci;
+mod origin;
 mod payload;
 mod store;
+mod transfer;
 
 pub use artifact::{Artifact, ArtifactKind, Bundle};
 pub use digest::Digest;
+pub use fetch::{Fetching, Progress, State, hint_of};
+pub use lay_out::{lay_out, needed};
 pub use lock::{
     Content, Lock, LockedArtifact, LockedBundle, LockedFile, LockedImage, Pin, Unpinned, Wanted,
 };
+pub use origin::{Origin, REPOSITORY, blob_path};
 pub use payload::{PAYLOAD_NAME, Payload, PayloadItem};
 pub use store::{Fresh, Partial, Store};
 

@@ -63,7 +63,7 @@ impl Store {
 
     /// Where a blob lies when it is there.
     pub fn path_of(&self, digest: Digest) -> PathBuf {
-        self.dir.join("blobs/sha256").join(digest.to_string())
+        self.dir.join(super::blob_path(digest))
     }
 
     /// The size in bytes of a blob that is there.
@@ -263,7 +263,7 @@ fn damaged(wanted: Digest, found: Digest, size: u64) -> anyhow::Error {
     Failure::error(
         Kind::ArtifactDamaged,
         format!("the digest is {found} ({size} bytes), and {wanted} is pinned"),
-        "nothing of it was kept; if upstream has another file now, find out why before pinning it anew",
+        "nothing of it was kept; if upstream has another file now, find out why before it is pinned",
     )
 }
 
@@ -300,13 +300,22 @@ impl Partial {
         Digest::finish(self.hasher.clone()) == self.digest
     }
 
+    /// What its digest being another one means.
+    pub fn damaged(&self) -> anyhow::Error {
+        damaged(self.digest, Digest::finish(self.hasher.clone()), self.size)
+    }
+
+    /// Takes it out of the store.
+    pub fn discard(self) -> anyhow::Result<()> {
+        fs::remove_file(&self.path).with_context(|| format!("removing {}", self.path.display()))
+    }
+
     /// Puts it into the store. With another digest nothing of it is kept.
     pub fn finish(self) -> anyhow::Result<()> {
-        let found = Digest::finish(self.hasher);
-        if found != self.digest {
-            fs::remove_file(&self.path)
-                .with_context(|| format!("removing {}", self.path.display()))?;
-            return Err(damaged(self.digest, found, self.size));
+        if !self.is_whole() {
+            let error = self.damaged();
+            self.discard()?;
+            return Err(error);
         }
         self.store.settle(&self.path, &self.file, self.digest)
     }

@@ -25,6 +25,8 @@ const STALL: Duration = Duration::from_secs(60);
 pub enum Method {
     /// The file.
     Get,
+    /// What would be said of the file.
+    Head,
     /// To take something.
     Post,
     /// To store something.
@@ -101,6 +103,13 @@ impl Fetch {
     ) -> Result<http::Response<ureq::Body>, Attempt> {
         let headers = self.headers.iter();
         request.try_roots(Time::Stall(STALL), |agent| {
+            if method == Method::Head {
+                let mut call = agent.head(&self.url);
+                for (name, value) in headers.clone() {
+                    call = call.header(name, value.expose());
+                }
+                return call.call();
+            }
             let mut call = match method {
                 Method::Put => agent.put(&self.url),
                 _ => agent.post(&self.url),

@@ -301,6 +301,11 @@ impl RemoteReader {
         self.refused.as_ref()
     }
 
+    /// The file's size in bytes, when the server has said it.
+    pub fn size(&self) -> Option<u64> {
+        self.remote.size()
+    }
+
     /// Asks for the first byte. The file's size, when the server says it.
     pub fn begin(&mut self) -> io::Result<Option<u64>> {
         while self.body.is_none() && self.room(1) > 0 {
