@@ -4,6 +4,7 @@
 //! while it came. What came before a fault stays and is gone on with, at the next place, at the
 //! next call or in the next process.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +37,23 @@ pub(super) struct Want {
     /// The largest size that is taken.
     pub limit: u64,
     pub role: Role,
+}
+
+/// A blob on its way.
+struct Job<'a> {
+    want: &'a Want,
+    tally: &'a Tally,
+    /// Whether the tally knows how much is to come.
+    expected: Cell<bool>,
+}
+
+impl Job<'_> {
+    /// Learns from a server what the pin did not say.
+    fn expect(&self, size: u64) {
+        if !self.expected.replace(true) {
+            self.tally.expect(size);
+        }
+    }
 }
 
 /// How far an artifact is.
@@ -102,12 +120,18 @@ impl Tally {
 impl Transfer<'_> {
     /// Fetches a blob, unless it is there.
     pub fn fetch(&self, want: &Want, tally: &Tally) -> anyhow::Result<()> {
+        let job = Job {
+            want,
+            tally,
+            expected: Cell::new(want.size.is_some()),
+        };
         let partial = match self.store.size_of(want.digest) {
             Some(_) => None,
             None => self.store.partial(want.digest)?,
         };
         let Some(mut partial) = partial else {
             let size = self.store.size_of(want.digest).unwrap_or(0);
+            job.expect(size);
             tally.moved(size);
             return Ok(());
         };
@@ -121,8 +145,11 @@ impl Transfer<'_> {
             if i + 1 < places.len() {
                 limits.retries = limits.retries.min(FEW);
             }
-            match self.take(place, want, &mut partial, tally, limits) {
-                Ok(()) => return partial.finish(),
+            match self.take(place, &job, &mut partial, limits) {
+                Ok(()) => {
+                    job.expect(partial.size());
+                    return partial.finish();
+                }
                 Err(error) if self.stop.load(Ordering::Relaxed) => return Err(error),
                 Err(error) => errors.push(error),
             }
@@ -135,15 +162,15 @@ impl Transfer<'_> {
     fn take(
         &self,
         place: &Place,
-        want: &Want,
+        job: &Job<'_>,
         partial: &mut Partial,
-        tally: &Tally,
         limits: Limits,
     ) -> anyhow::Result<()> {
+        let Job { want, tally, .. } = *job;
         loop {
             let resumed = partial.size() > 0;
             if want.size.is_none_or(|size| partial.size() != size) {
-                let poured = self.pour(place, want, partial, tally, limits);
+                let poured = self.pour(place, job, partial, limits);
                 match poured {
                     Ok(()) => {}
                     Err(Poured::Shorter) if resumed => {
@@ -176,16 +203,15 @@ impl Transfer<'_> {
     fn pour(
         &self,
         place: &Place,
-        want: &Want,
+        job: &Job<'_>,
         partial: &mut Partial,
-        tally: &Tally,
         limits: Limits,
     ) -> Result<(), Poured> {
         let mut logged_in = None;
         loop {
             let before = partial.size();
             let fetch = match place {
-                Place::File(path) => return self.pour_file(path, want, partial, tally),
+                Place::File(path) => return self.pour_file(path, job, partial),
                 Place::Url(url) => {
                     let mut fetch = Fetch::new(url, std::time::Duration::ZERO);
                     fetch.ca = self.ca.map(str::to_owned);
@@ -203,8 +229,8 @@ impl Transfer<'_> {
                 return Err(Poured::Shorter);
             }
             let poured = match begun {
-                Ok(size) => check_size(place, want, size)
-                    .and_then(|()| self.copy(&mut reader, place, want, partial, tally)),
+                Ok(size) => check_size(place, job, size)
+                    .and_then(|()| self.copy(&mut reader, place, job, partial)),
                 Err(error) => Err(unreachable(error)),
             };
             let Err(error) = poured else {
@@ -247,9 +273,8 @@ impl Transfer<'_> {
     fn pour_file(
         &self,
         path: &std::path::Path,
-        want: &Want,
+        job: &Job<'_>,
         partial: &mut Partial,
-        tally: &Tally,
     ) -> Result<(), Poured> {
         let opened = File::open(path).and_then(|mut file| {
             let size = file.metadata()?.len();
@@ -267,18 +292,18 @@ impl Transfer<'_> {
             return Err(Poured::Shorter);
         }
         let place = Place::File(path.to_owned());
-        check_size(&place, want, Some(size))?;
-        Ok(self.copy(&mut file, &place, want, partial, tally)?)
+        check_size(&place, job, Some(size))?;
+        Ok(self.copy(&mut file, &place, job, partial)?)
     }
 
     fn copy(
         &self,
         reader: &mut impl Read,
         place: &Place,
-        want: &Want,
+        job: &Job<'_>,
         partial: &mut Partial,
-        tally: &Tally,
     ) -> anyhow::Result<()> {
+        let Job { want, tally, .. } = *job;
         let mut buffer = vec![0; BUFFER];
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -330,7 +355,8 @@ pub(super) fn stopped() -> anyhow::Error {
     )
 }
 
-fn check_size(place: &Place, want: &Want, size: Option<u64>) -> anyhow::Result<()> {
+fn check_size(place: &Place, job: &Job<'_>, size: Option<u64>) -> anyhow::Result<()> {
+    let want = job.want;
     match (size, want.size) {
         (Some(size), Some(wanted)) if size != wanted => {
             Err(wrong_size(place, &format!("{size} bytes"), wanted))
@@ -338,7 +364,11 @@ fn check_size(place: &Place, want: &Want, size: Option<u64>) -> anyhow::Result<(
         (Some(size), None) if size > want.limit => {
             Err(wrong_size(place, &format!("{size} bytes"), want.limit))
         }
-        _ => Ok(()),
+        (Some(size), _) => {
+            job.expect(size);
+            Ok(())
+        }
+        (None, _) => Ok(()),
     }
 }
 
