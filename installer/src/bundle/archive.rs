@@ -167,23 +167,26 @@ fn index(images: &[StoredImage]) -> serde_json::Value {
     for image in images {
         let reference = &image.image.image;
         let pinned = format!("{}@{}", reference.name(), image.image.digest.oci());
-        for name in [reference.to_string(), pinned] {
-            manifests.push(json!({
-                "mediaType": image.media_type,
-                "digest": image.digest.oci(),
-                "size": image.size,
-                "platform": Platform::ours(),
-                "annotations": {
-                    "io.containerd.image.name": name,
-                    "org.opencontainers.image.ref.name": name,
-                },
-            }));
-        }
+        manifests.extend([reference.to_string(), pinned].map(|name| named(image, &name)));
     }
     json!({
         "schemaVersion": 2,
         "mediaType": manifest::OCI_INDEX,
         "manifests": manifests,
+    })
+}
+
+/// An image under a name, as an entry of `index.json`.
+pub fn named(image: &StoredImage, name: &str) -> serde_json::Value {
+    json!({
+        "mediaType": image.media_type,
+        "digest": image.digest.oci(),
+        "size": image.size,
+        "platform": Platform::ours(),
+        "annotations": {
+            "io.containerd.image.name": name,
+            "org.opencontainers.image.ref.name": name,
+        },
     })
 }
 

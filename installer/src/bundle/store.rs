@@ -140,8 +140,13 @@ impl Store {
         Ok(fresh.finish()?.0)
     }
 
-    /// Takes a blob over from a file of another folder: linked when that is possible.
-    pub fn adopt(&self, digest: Digest, path: &Path) -> anyhow::Result<()> {
+    /// Takes a blob over from another store: linked when that is possible, else copied and
+    /// checked.
+    pub fn adopt(&self, digest: Digest, other: &Self) -> anyhow::Result<()> {
+        let path = &other.path_of(digest);
+        if self.size_of(digest).is_some() || fs::hard_link(path, self.path_of(digest)).is_ok() {
+            return Ok(());
+        }
         let Some(mut partial) = self.partial(digest)? else {
             return Ok(());
         };
