@@ -5,6 +5,7 @@
 //! arrow is one public function of the module of that name.
 
 pub mod artifact;
+pub mod bundle;
 pub mod compose;
 pub mod cpio;
 pub mod mirror;

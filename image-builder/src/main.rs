@@ -3,10 +3,14 @@
 //! The only reader of the environment and the only place that prints. Exit codes: 0 done,
 //! 1 the build failed, 2 the command line is wrong.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use harrow::sys::net::remote::Limits;
+use harrow_build::bundle::{self, BundleOptions, HowToHash};
 use harrow_build::mirror::MirrorChoice;
 use harrow_build::rootfs::Refresh;
 use harrow_build::set::ImageSet;
@@ -43,6 +47,87 @@ enum Command {
         #[command(flatten)]
         build: Build,
     },
+    /// The upstream artifacts of the cluster payload: pins, cache, mirrors.
+    Bundle {
+        #[command(subcommand)]
+        verb: BundleVerb,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BundleVerb {
+    /// Finds the pins that are missing and writes them into the lock, or with --only those that
+    /// are named, found anew.
+    Lock {
+        #[command(flatten)]
+        of: BundleArgs,
+        /// Downloads and hashes what no list of checksums names. Only its server vouches for it.
+        #[arg(long)]
+        by_download: bool,
+    },
+    /// Fetches what has a pin into the cache, each file checked.
+    Fetch {
+        #[command(flatten)]
+        of: BundleArgs,
+    },
+    /// Hashes the cache again.
+    Verify {
+        #[command(flatten)]
+        of: BundleArgs,
+    },
+    /// Lists the artifacts: pinned or not, their sizes, whether the cache has them.
+    List {
+        #[command(flatten)]
+        of: BundleArgs,
+        /// Writes JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copies what has a pin to a folder that a web server can serve, or into a registry.
+    Mirror {
+        #[command(flatten)]
+        of: BundleArgs,
+        /// A folder, or oci://HOST[:PORT][/PREFIX] (oci+http:// without TLS).
+        #[arg(long, value_name = "DIR|REGISTRY")]
+        to: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct BundleArgs {
+    /// What the payload is made of; its pins are in the file of the same name that ends in .lock.
+    #[arg(long, value_name = "FILE", default_value = "image-builder/bundle.toml")]
+    bundle: PathBuf,
+    /// Where artifacts are kept.
+    #[arg(long, value_name = "DIR", default_value = "cache")]
+    cache: PathBuf,
+    /// Reads everything from a mirror: a folder, its URL, or oci://HOST[:PORT][/PREFIX].
+    #[arg(long, value_name = "MIRROR")]
+    from: Option<String>,
+    /// Only this artifact; can be given more than once.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Only what every cluster needs, and this addon or CNI; can be given more than once.
+    #[arg(long, value_name = "NAME", conflicts_with = "only")]
+    with: Vec<String>,
+    /// Mirrors, credentials and TLS of registries, as in RKE2's registries.yaml.
+    #[arg(long, value_name = "FILE")]
+    registries: Option<PathBuf>,
+    /// Credentials of registries, as docker keeps them; by default those of this user.
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+    /// Certificates to trust beside the usual ones, in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Downloads at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
+    /// Faults in a row after which a download is given up.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
+    retries: u32,
+    /// Seconds without a byte after which a connection counts as broken.
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().stall.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    stall_limit: u64,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +179,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if let Some(hint) = harrow::bundle::hint_of(&error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -111,8 +199,62 @@ fn run(command: Command) -> anyhow::Result<()> {
             let set = harrow_build::build_image(&options(build, None), std::io::stdout())?;
             print_set(&set);
         }
+        Command::Bundle { verb } => run_bundle(verb)?,
     }
     Ok(())
+}
+
+fn run_bundle(verb: BundleVerb) -> anyhow::Result<()> {
+    let out = &mut std::io::stdout();
+    match verb {
+        BundleVerb::Lock { of, by_download } => {
+            let how = match by_download {
+                true => HowToHash::Download,
+                false => HowToHash::Never,
+            };
+            bundle::lock(&bundle_options(of), how, out)
+        }
+        BundleVerb::Fetch { of } => bundle::fetch(&bundle_options(of), out),
+        BundleVerb::Verify { of } => bundle::verify(&bundle_options(of), out),
+        BundleVerb::List { of, json } => {
+            let rows = bundle::list(&bundle_options(of))?;
+            let text = match json {
+                true => serde_json::to_string_pretty(&rows)? + "\n",
+                false => bundle::render_table(&rows),
+            };
+            Ok(out.write_all(text.as_bytes())?)
+        }
+        BundleVerb::Mirror { of, to } => bundle::mirror(&bundle_options(of), &to, out),
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // main is the reader of the environment
+fn bundle_options(of: BundleArgs) -> BundleOptions {
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let docker =
+        folder("DOCKER_CONFIG").or_else(|| folder("HOME").map(|home| home.join(".docker")));
+    let docker = docker
+        .map(|dir| dir.join("config.json"))
+        .filter(|path| path.is_file());
+    BundleOptions {
+        bundle: of.bundle,
+        cache: of.cache,
+        from: of.from,
+        registries: of.registries,
+        docker_config: of.docker_config.or(docker),
+        ca: of.ca,
+        only: of.only,
+        with: of.with,
+        parallel: of.parallel.into(),
+        limits: Limits {
+            retries: of.retries,
+            stall: Duration::from_secs(of.stall_limit),
+        },
+    }
 }
 
 fn print_set(set: &ImageSet) {

@@ -45,11 +45,21 @@ pub enum Kind {
     NodeDiffers,
     /// What only a node can do was asked of another system, or without its rights.
     NotANode,
+    /// A bundle, its lock or a mirror of it is not what it should be.
+    BundleInvalid,
+    /// An artifact that is needed has no pin.
+    ArtifactUnpinned,
+    /// An artifact can't be fetched.
+    ArtifactUnreachable,
+    /// An artifact has another digest than its pin, or is no such thing.
+    ArtifactDamaged,
+    /// A registry or mirror wants credentials, or others.
+    ArtifactRefused,
 }
 
 impl Kind {
     /// Every kind with its exit code and meaning; the documented contract.
-    pub const TABLE: [(Self, u8, &'static str); 18] = [
+    pub const TABLE: [(Self, u8, &'static str); 23] = [
         (Self::ConfigMissing, 10, "the config can't be read"),
         (Self::ConfigInvalid, 11, "the config has problems"),
         (
@@ -87,6 +97,23 @@ impl Kind {
             Self::NotANode,
             61,
             "only root on an installed node can do this",
+        ),
+        (
+            Self::BundleInvalid,
+            70,
+            "the bundle of the cluster payload has problems",
+        ),
+        (Self::ArtifactUnpinned, 71, "an artifact has no pin"),
+        (
+            Self::ArtifactUnreachable,
+            72,
+            "an artifact can't be fetched",
+        ),
+        (Self::ArtifactDamaged, 73, "an artifact is damaged"),
+        (
+            Self::ArtifactRefused,
+            74,
+            "a registry or mirror wants credentials",
         ),
     ];
 

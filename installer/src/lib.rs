@@ -10,6 +10,7 @@ extern crate self as harrow;
 #[path = "../tests/common/server.rs"]
 mod test_server;
 
+pub mod bundle;
 pub mod cluster;
 pub mod config;
 pub mod disk;

@@ -1,10 +1,12 @@
 //! HTTP: fetching a small file, patiently, and reading a large one in parts ([`remote`]).
 //!
 //! In: a [`Fetch`]: URL, headers, a CA, limits of time and size. Out: the bytes, or an error
-//! that says what the server or the network said last. TLS is rustls with the Mozilla roots, and
+//! that says what the server or the network said last; [`exchange`] is for protocols, where every
+//! answer says something. TLS is rustls with the Mozilla roots, and
 //! the given CA beside them. Errors and logs never show a header's value, nor user, password or
 //! query of a URL.
 
+pub mod exchange;
 pub mod remote;
 mod request;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use super::wait;
 use crate::config::formats::{self, masked_url};
 use crate::config::secret::Secret;
 use crate::failure::{Failure, Kind};
+pub use request::Refused;
 use request::{Attempt, Request};
 
 /// Time for one attempt.
@@ -43,6 +46,8 @@ pub struct Fetch {
     pub headers: Vec<(String, Secret)>,
     /// Certificates in PEM that are trusted beside the Mozilla roots.
     pub ca: Option<String>,
+    /// Takes any certificate. Only for what is checked in another way.
+    pub trust_any: bool,
     /// Time for all of it: attempts, redirects, body and pauses.
     pub patience: Duration,
     /// The largest body in bytes, unpacked.
@@ -83,6 +88,7 @@ impl Fetch {
             url: url.into(),
             headers: Vec::new(),
             ca: None,
+            trust_any: false,
             patience,
             limit: SMALL,
         }
@@ -92,28 +98,37 @@ impl Fetch {
     /// it can't be reached or has a fault of its own; what it refuses (4xx but 408, 425 and 429), a certificate that is not
     /// trusted and a body that is too large are final.
     pub fn run(&self) -> anyhow::Result<Answer> {
-        let shown = masked_url(&self.url);
-        let context = || format!("fetching {shown}");
-        let request = Request::new(self).with_context(context)?;
+        let request = Request::new(self).with_context(|| self.doing())?;
+        self.patiently(|time| request.attempt(time))
+    }
+
+    /// What is done, for errors.
+    fn doing(&self) -> String {
+        format!("fetching {}", masked_url(&self.url))
+    }
+
+    /// Calls `attempt` with the time that it may take until it is done, or its error is final,
+    /// or patience is over.
+    fn patiently<T>(&self, attempt: impl Fn(Duration) -> Attempt<T>) -> anyhow::Result<T> {
         let start = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let left = self.patience.saturating_sub(start.elapsed());
-            let (error, asked) = match request.attempt(left.clamp(SHORTEST, ATTEMPT)) {
+            let (error, asked) = match attempt(left.clamp(SHORTEST, ATTEMPT)) {
                 Attempt::Done(answer) => return Ok(answer),
-                Attempt::Final(error) => return Err(error).with_context(context),
+                Attempt::Final(error) => return Err(error).with_context(|| self.doing()),
                 Attempt::Again(error, asked) => (error, asked),
             };
             let left = self.patience.saturating_sub(start.elapsed());
             // A server that wants to be left alone for longer is asked once more at the end.
             let rest = left.saturating_sub(SHORTEST).max(pause);
             let now = asked.map_or(pause, |asked| asked.min(LONGEST_PAUSE).min(rest).max(pause));
+            let doing = self.doing();
             if left <= now {
                 let waited = start.elapsed().as_secs();
-                return Err(error)
-                    .with_context(|| format!("fetching {shown}, tried for {waited} s"));
+                return Err(error).with_context(|| format!("{doing}, tried for {waited} s"));
             }
-            tracing::debug!("fetching {shown}: {error:#}; again in {now:?}");
+            tracing::debug!("{doing}: {error:#}; again in {now:?}");
             wait::pause_for(now);
             pause = (pause * 2).min(LAST_PAUSE);
         }

@@ -19,7 +19,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Body, BodyReader};
 
 use super::request::{Attempt, Request, Time, refusal};
-use super::{Fetch, LAST_PAUSE};
+use super::{Fetch, LAST_PAUSE, Refused};
 use crate::config::formats::{mask_urls, masked_url};
 use crate::failure::{Failure, Kind};
 use crate::sys::wait;
@@ -71,13 +71,7 @@ struct Identity {
 impl Remote {
     /// Asks the server for the file; `None` when it has none of this name.
     pub fn open(url: &str, limits: Limits) -> anyhow::Result<Option<Self>> {
-        let mut remote = Self {
-            fetch: Fetch::new(url, Duration::ZERO),
-            shown: masked_url(url),
-            limits,
-            identity: Identity::default(),
-            html: false,
-        };
+        let mut remote = Self::unasked(Fetch::new(url, Duration::ZERO), limits);
         let mut faults = Faults::new(limits);
         loop {
             let error = match remote.first() {
@@ -87,6 +81,17 @@ impl Remote {
                 Err(Attempt::Done(_)) => anyhow!("an answer that was not asked for"),
             };
             remote.pause(&mut faults, 0, error)?;
+        }
+    }
+
+    /// A file that the server was not asked for yet.
+    pub fn unasked(fetch: Fetch, limits: Limits) -> Self {
+        Self {
+            shown: masked_url(&fetch.url),
+            fetch,
+            limits,
+            identity: Identity::default(),
+            html: false,
         }
     }
 
@@ -114,6 +119,7 @@ impl Remote {
             end: range.end,
             body: None,
             faults: Faults::new(self.limits),
+            refused: None,
         }
     }
 
@@ -153,16 +159,27 @@ impl Remote {
         }
     }
 
-    /// A body that begins at `start`.
-    fn body(&self, start: u64, end: u64) -> Result<BodyReader<'static>, Attempt> {
+    /// A body that begins at `start`; none when the file ends there.
+    fn body(&mut self, start: u64, end: u64) -> Result<Option<BodyReader<'static>>, Attempt> {
         let last = Some(end.saturating_sub(1)).filter(|_| end != u64::MAX);
         let response = self.ask(start, last)?;
         let status = response.status();
         if !status.is_success() && status != StatusCode::RANGE_NOT_SATISFIABLE {
             return Err(refusal(&response));
         }
-        self.compare(&identity(&response))?;
+        let now = identity(&response);
+        if self.identity == Identity::default() {
+            self.identity = now;
+        } else {
+            self.compare(&now)?;
+        }
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            // Some don't say how large it is; before the first byte there is only one size.
+            let size = self.identity.size.or((start == 0).then_some(0));
+            if size == Some(start) {
+                self.identity.size = size;
+                return Ok(None);
+            }
             return Err(Attempt::Final(anyhow!("the file ends before this byte")));
         }
         let skip = match (status, part_of(&response)) {
@@ -179,7 +196,7 @@ impl Remote {
         }
         let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
         match skipped {
-            Ok(count) if count == skip => Ok(body),
+            Ok(count) if count == skip => Ok(Some(body)),
             Ok(count) => {
                 let why = anyhow!("the answer ends at byte {count}");
                 Err(Attempt::Again(why, None))
@@ -269,6 +286,7 @@ pub struct RemoteReader {
     end: u64,
     body: Option<BodyReader<'static>>,
     faults: Faults,
+    refused: Option<Refused>,
 }
 
 impl fmt::Debug for RemoteReader {
@@ -278,6 +296,46 @@ impl fmt::Debug for RemoteReader {
 }
 
 impl RemoteReader {
+    /// The refusal that ended reading, when it was one.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// The file's size in bytes, when the server has said it.
+    pub fn size(&self) -> Option<u64> {
+        self.remote.size()
+    }
+
+    /// Asks for the first byte. The file's size, when the server says it.
+    pub fn begin(&mut self) -> io::Result<Option<u64>> {
+        while self.body.is_none() && self.room(1) > 0 {
+            self.connect()?;
+        }
+        Ok(self.remote.identity.size)
+    }
+
+    /// How much of a buffer of this length can be filled.
+    fn room(&self, length: usize) -> usize {
+        let size = self.remote.identity.size;
+        let end = self.end.min(size.unwrap_or(u64::MAX));
+        let room = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        room.min(length)
+    }
+
+    /// Asks for what is missing, once, and waits when that fails.
+    fn connect(&mut self) -> io::Result<()> {
+        match self.remote.body(self.at, self.end) {
+            Ok(body) => self.body = body,
+            Err(Attempt::Final(error)) => {
+                self.refused = error.downcast_ref().cloned();
+                return Err(io_error(self.remote.failed(self.at, &error)));
+            }
+            Err(Attempt::Again(error, _)) => self.fault(error)?,
+            Err(Attempt::Done(_)) => {}
+        }
+        Ok(())
+    }
+
     fn fault(&mut self, error: anyhow::Error) -> io::Result<()> {
         self.body = None;
         let paused = self.remote.pause(&mut self.faults, self.at, error);
@@ -287,28 +345,18 @@ impl RemoteReader {
 
 impl Read for RemoteReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = self.remote.identity.size;
-        let end = self.end.min(size.unwrap_or(u64::MAX));
-        let room = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let room = room.min(buffer.len());
-        if room == 0 {
-            return Ok(0);
-        }
         loop {
+            let room = self.room(buffer.len());
+            if room == 0 {
+                return Ok(0);
+            }
             let Some(body) = &mut self.body else {
-                match self.remote.body(self.at, end) {
-                    Ok(body) => self.body = Some(body),
-                    Err(Attempt::Final(error)) => {
-                        return Err(io_error(self.remote.failed(self.at, &error)));
-                    }
-                    Err(Attempt::Again(error, _)) => self.fault(error)?,
-                    Err(Attempt::Done(_)) => {}
-                }
+                self.connect()?;
                 continue;
             };
             match body.read(&mut buffer[..room]) {
                 // Without a known size this is the end.
-                Ok(0) if size.is_none() => return Ok(0),
+                Ok(0) if self.remote.identity.size.is_none() => return Ok(0),
                 Ok(0) => self.fault(anyhow!("the connection ended"))?,
                 Ok(count) => {
                     self.at += count as u64;

@@ -18,9 +18,9 @@ use crate::failure::{Failure, Kind};
 const REDIRECTS: usize = 5;
 
 /// How an attempt ended.
-pub(super) enum Attempt {
+pub(super) enum Attempt<T = Answer> {
     /// With an answer.
-    Done(Answer),
+    Done(T),
     /// With an error that stays.
     Final(anyhow::Error),
     /// With an error that may go away, perhaps after a time that the server said.
@@ -93,6 +93,26 @@ impl<'a> Request<'a> {
         time: Time,
         more: &[(&str, String)],
     ) -> Result<Response<Body>, Attempt> {
+        let mut headers = more.to_vec();
+        if is_same_server(&self.url, url) {
+            let own = self.fetch.headers.iter();
+            headers.extend(own.map(|(name, value)| (&**name, value.expose().to_owned())));
+        }
+        self.try_roots(time, |agent| {
+            let mut request = agent.get(text);
+            for (name, value) in &headers {
+                request = request.header(*name, value);
+            }
+            request.call()
+        })
+    }
+
+    /// Makes a request with each set of roots until one fits the server's certificate.
+    pub(super) fn try_roots(
+        &self,
+        time: Time,
+        mut call: impl FnMut(&Agent) -> Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, Attempt> {
         let mut last = None;
         for roots in &self.roots {
             let config = match time {
@@ -112,18 +132,14 @@ impl<'a> Request<'a> {
                 .http_status_as_error(false)
                 .accept_encoding("identity")
                 .user_agent(concat!("harrow/", env!("CARGO_PKG_VERSION")))
-                .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
+                .tls_config(
+                    TlsConfig::builder()
+                        .root_certs(roots.clone())
+                        .disable_verification(self.fetch.trust_any)
+                        .build(),
+                )
                 .build();
-            let mut request = Agent::new_with_config(config).get(text);
-            if is_same_server(&self.url, url) {
-                for (name, value) in &self.fetch.headers {
-                    request = request.header(name, value.expose());
-                }
-            }
-            for (name, value) in more {
-                request = request.header(*name, value);
-            }
-            match request.call() {
+            match call(&Agent::new_with_config(config)) {
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     let why = reason(&error);
@@ -239,10 +255,22 @@ fn join(base: &str, reference: &str) -> String {
     }
 }
 
+/// A server's refusal, inside the error that speaks of it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the server answers {said}")]
+pub struct Refused {
+    /// Status of HTTP.
+    pub status: u16,
+    said: String,
+}
+
 /// An answer that is neither success nor redirect.
-pub(super) fn refusal(response: &Response<Body>) -> Attempt {
+pub(super) fn refusal<T>(response: &Response<Body>) -> Attempt<T> {
     let status = response.status();
-    let error = anyhow!("the server answers {status}");
+    let error = anyhow::Error::new(Refused {
+        status: status.as_u16(),
+        said: status.to_string(),
+    });
     let header = response.headers().get(RETRY_AFTER);
     let after = header.and_then(|value| value.to_str().ok());
     match status.as_u16() {
