@@ -36,6 +36,13 @@ pub(super) fn render_host(config: &Config, part: Part) -> Vec<NodeFile> {
             format!("runtime-endpoint: {CONTAINERD}\nimage-endpoint: {CONTAINERD}\n"),
         ),
     ];
+    if !is_witness(config) {
+        // Longhorn looks for it before its first volume asks for the socket.
+        files.push(NodeFile::link(
+            "/etc/systemd/system/multi-user.target.wants/iscsid.service",
+            "/usr/lib/systemd/system/iscsid.service",
+        ));
+    }
     if config.storage.data != DataPlace::Nowhere {
         // Longhorn would begin a disk of its own in the empty folder.
         let text = "[Unit]\nAfter=var-lib-longhorn.mount\n";
