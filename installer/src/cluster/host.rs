@@ -36,6 +36,7 @@ pub(super) fn render_host(config: &Config, part: Part) -> Vec<NodeFile> {
             format!("runtime-endpoint: {CONTAINERD}\nimage-endpoint: {CONTAINERD}\n"),
         ),
     ];
+    files.extend(render_passthrough(config));
     if !is_witness(config) {
         // Longhorn looks for it before its first volume asks for the socket.
         files.push(NodeFile::link(
@@ -78,6 +79,17 @@ fn modules(config: &Config) -> Vec<&'static str> {
         }
     }
     modules
+}
+
+/// Takes the devices that are for virtual machines from their drivers, before those have them.
+fn render_passthrough(config: &Config) -> Option<NodeFile> {
+    let devices = config.cluster.machines.pci_devices.iter();
+    let ids: Vec<String> = devices.map(|(id, _)| id.to_ascii_lowercase()).collect();
+    if ids.is_empty() || is_witness(config) {
+        return None;
+    }
+    let text = format!("options vfio-pci ids={}\n", ids.join(","));
+    Some(NodeFile::text("/etc/modprobe.d/harrow-vfio.conf", text))
 }
 
 fn sysctls_of(config: &Config) -> Vec<(&'static str, u32)> {
