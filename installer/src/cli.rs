@@ -2,6 +2,7 @@
 
 mod config;
 mod disks;
+mod render;
 mod said;
 
 use std::fs::File;

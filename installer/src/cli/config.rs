@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use harrow::cluster::Charts;
 use harrow::config::{
     self, Assignment, Code, InstallMode, Look, Mark, Problem, Problems, Severity, Source,
     SourceKind,
@@ -15,12 +14,11 @@ use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
 use harrow::live;
-use harrow::node::machine::{self, MachineSize};
-use harrow::node::{charts, export};
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::random;
 use serde_json::json;
 
+use super::render::{self, RenderArgs};
 use super::said::{Far, Gathered, parse_assignment};
 
 /// Verbs of `harrow config`.
@@ -82,7 +80,7 @@ pub struct More {
 
 impl More {
     /// The sources of one node, from its files and all else.
-    fn sources(&self, files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    pub fn sources(&self, files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
         let mut node = self.shared();
         self.add_own(&mut node, files);
         node.all()
@@ -143,61 +141,6 @@ pub struct ShowArgs {
     json: bool,
 }
 
-/// `harrow config render`
-#[derive(Debug, ClapArgs)]
-pub struct RenderArgs {
-    /// Config files of one node; the later is stronger
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    #[command(flatten)]
-    more: More,
-    /// A new or empty folder for the files
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// The machine, as harrow facts printed it there: some files depend on its size
-    #[arg(long, value_name = "FILE")]
-    facts: Option<PathBuf>,
-    /// Threads of the machine's CPUs; stronger than --facts [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
-    cpus: Option<u32>,
-    /// Memory of the machine, such as 64Gi; stronger than --facts [default: 32Gi]
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    memory: Option<u64>,
-    /// A payload, whose charts go into the manifests; without, a marker stands for each
-    #[arg(long, value_name = "DIR")]
-    payload: Option<PathBuf>,
-}
-
-fn parse_memory(text: &str) -> Result<u64, String> {
-    const LEAST: u64 = 256 << 20;
-    config::formats::size(text, LEAST).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))
-}
-
-impl RenderArgs {
-    /// The size of the machine that the files are for.
-    fn size(&self) -> anyhow::Result<MachineSize> {
-        let mut size = machine::UNKNOWN;
-        if let Some(path) = &self.facts {
-            let facts = read_facts(path)?;
-            size = MachineSize {
-                cpus: facts.cpus,
-                memory: facts.memory,
-            };
-        } else if self.cpus.is_none() || self.memory.is_none() {
-            let (cpus, memory) = (size.cpus, size.memory >> 30);
-            eprintln!(
-                "for a machine of {} CPUs and {}Gi of memory; --facts, --cpus and --memory say otherwise",
-                self.cpus.unwrap_or(cpus),
-                self.memory.map_or(memory, |memory| memory >> 30)
-            );
-        }
-        Ok(MachineSize {
-            cpus: self.cpus.unwrap_or(size.cpus),
-            memory: self.memory.unwrap_or(size.memory),
-        })
-    }
-}
-
 /// `harrow facts`
 #[derive(Debug, ClapArgs)]
 pub struct FactsArgs {
@@ -224,7 +167,7 @@ pub fn run(verb: Verb, look: Look) -> anyhow::Result<()> {
     match verb {
         Verb::Check(args) => check(&args, look),
         Verb::Show(args) => show(&args),
-        Verb::Render(args) => render(&args),
+        Verb::Render(args) => render::render(&args),
         Verb::Convert { file } => convert(&file),
         Verb::Example { mode } => {
             let mode = match mode {
@@ -261,7 +204,8 @@ fn read(path: &Path) -> anyhow::Result<Source> {
     Ok(Source::yaml(SourceKind::File, "standard input", bytes))
 }
 
-fn invalid(problems: &Problems) -> anyhow::Error {
+/// The error about a config with problems.
+pub fn invalid(problems: &Problems) -> anyhow::Error {
     let hint = "docs/config.md lists all keys and codes";
     Failure::error(Kind::ConfigInvalid, problems.summary(), hint)
 }
@@ -368,44 +312,6 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
     }
     eprint!("{}", errors.render(Look::Plain));
     Err(invalid(&errors))
-}
-
-fn render(args: &RenderArgs) -> anyhow::Result<()> {
-    let sources = args.more.sources(&args.files)?;
-    let checked = config::read_sources(&sources, random::salt());
-    eprint!("{}", checked.problems.render(Look::Plain));
-    if checked.config.is_none() {
-        return Err(invalid(&checked.problems));
-    }
-    for user in live::people(&checked.answers) {
-        eprintln!(
-            "os.ssh_authorized_keys: the keys of github:{user} are fetched at an install, and are not among these files"
-        );
-    }
-    let charts = match &args.payload {
-        None => Charts::Marked,
-        Some(payload) => charts::read(payload).map_err(|e| {
-            let hint = "the folder with payload.json, charts/ and images/ in it";
-            Failure::error(Kind::ConfigMissing, format!("{e:#}"), hint)
-        })?,
-    };
-    let missing = checked.config.iter().flat_map(|c| charts.missing(c));
-    for chart in missing {
-        eprintln!("the payload has no chart {chart}: what needs it is left out");
-    }
-    let written = export::write_node(&checked.answers, args.size()?, &charts, &args.out);
-    let paths = written.map_err(|e| match Failure::of(&e) {
-        Some(_) => e,
-        None => Failure::error(
-            Kind::OutputUnwritable,
-            format!("{}: {e:#}", args.out.display()),
-            "name a folder with --out where files can be written",
-        ),
-    })?;
-    for path in paths {
-        println!("{path}");
-    }
-    Ok(())
 }
 
 fn convert(file: &Path) -> anyhow::Result<()> {

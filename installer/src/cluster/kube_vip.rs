@@ -11,10 +11,11 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::object::{
-    Affinity, Capabilities, Container, Meta, PodMeta, PodSpec, PodTemplate, Rule, SecurityContext,
-    Selector, Spec, Texts, Toleration, Variable, Workload, binding, manifest, object, role,
-    service_account, texts,
+use super::object::{Meta, Spec, Texts, manifest, object, texts};
+use super::rights::{Rule, binding, role, service_account};
+use super::workload::{
+    Affinity, Capabilities, Container, PodMeta, PodSpec, PodTemplate, SecurityContext, Selector,
+    Toleration, Variable, Workload,
 };
 use crate::config::{Cluster, Vip};
 use crate::node::files::NodeFile;

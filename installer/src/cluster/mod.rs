@@ -18,9 +18,11 @@ mod proxy;
 mod registration;
 mod registries;
 mod reserve;
+mod rights;
 mod rke2;
 mod storage;
 mod values;
+mod workload;
 mod yaml;
 
 use crate::config::{Config, Mode, NodeRole};

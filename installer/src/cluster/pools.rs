@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::kube_vip::NAMESPACE;
-use super::object::{
-    Affinity, Container, Data, Meta, PodMeta, PodSpec, PodTemplate, Rule, Selector, Spec, Texts,
-    Toleration, Workload, binding, manifest, object, role, service_account, texts,
+use super::object::{Data, Meta, Spec, Texts, manifest, object, texts};
+use super::rights::{Rule, binding, role, service_account};
+use super::workload::{
+    Affinity, Container, PodMeta, PodSpec, PodTemplate, Selector, Toleration, Workload,
 };
 use crate::config::{Cluster, Pool};
 use crate::node::files::NodeFile;
