@@ -51,14 +51,17 @@ pub fn lay_out(
         payload.artifacts.push(item);
     }
     payload.artifacts.sort_by(|a, b| a.name.cmp(&b.name));
+    // A power cut must not leave the list without what it lists.
+    sync(&fresh)?;
     let list = fresh.join(PAYLOAD_NAME);
-    let written = fs::write(&list, payload.render()?).and_then(|()| File::open(&list)?.sync_all());
-    written.with_context(|| format!("writing {}", list.display()))?;
+    fs::write(&list, payload.render()?).with_context(|| format!("writing {}", list.display()))?;
+    sync(&fresh)?;
     let context = || format!("putting {} in its place", dest.display());
     if dest.symlink_metadata().is_ok() {
         fs::rename(dest, &old).with_context(context)?;
     }
     fs::rename(&fresh, dest).with_context(context)?;
+    sync(dest)?;
     clear(&old)?;
     Ok(payload)
 }
@@ -67,6 +70,12 @@ fn beside(dest: &Path, what: &str) -> anyhow::Result<PathBuf> {
     let name = dest.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| anyhow!("{} has no name", dest.display()))?;
     Ok(dest.with_file_name(format!(".{name}.{what}")))
+}
+
+/// Everything on the folder's file system.
+fn sync(dir: &Path) -> anyhow::Result<()> {
+    let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+    synced.map_err(|e| Failure::of_write(e, format!("writing {}", dir.display())))
 }
 
 fn clear(path: &Path) -> anyhow::Result<()> {

@@ -160,9 +160,17 @@ impl Registry {
         self.registries().endpoint(&self.url()).unwrap()
     }
 
-    /// The registry's folder, for what it has stored.
-    pub fn storage(&self) -> PathBuf {
-        self.dir.path().join("storage")
+    /// Changes a blob where the registry keeps it.
+    pub fn damage(&self, digest: Digest, change: impl FnOnce(&mut Vec<u8>)) {
+        let hex = digest.to_string();
+        let blobs = self
+            .dir
+            .path()
+            .join("storage/docker/registry/v2/blobs/sha256");
+        let path = blobs.join(&hex[..2]).join(&hex).join("data");
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(&path, bytes).unwrap();
     }
 }
 
