@@ -12,7 +12,7 @@ use harrow::sys::cmd::{Cmd, Output};
 
 const GOOD: &str = "token: hunter2
 os: { hostname: node-1, password: hunter2 }
-install: { mode: create, bundle_mirror: 'http://m.example', vip: 10.0.0.5, device: /dev/sda }
+install: { mode: create, webhooks: [{ event: STARTED, url: 'http://m.example' }], vip: 10.0.0.5, device: /dev/sda }
 ";
 
 struct Place(tempfile::TempDir);
@@ -40,7 +40,7 @@ fn check_ends_with_0_on_warnings_and_11_on_errors() {
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
     let text = output.text();
     assert!(
-        text.contains("a.yaml:3:26: warning: install.bundle_mirror"),
+        text.contains("a.yaml:3:26: warning: install.webhooks"),
         "{text}"
     );
     assert!(text.contains("1 warning"), "{text}");

@@ -132,7 +132,7 @@ pub struct InstallAnswers {
     #[schemars(extend("x-form" = "url-template"))]
     pub iso_url: Option<UrlText>,
     /// Where artifacts of the cluster come from instead of the internet, for flavor `net`.
-    #[schemars(extend("x-form" = "url", "x-not-yet" = true), example = &"https://mirror.example.org/harrow")]
+    #[schemars(extend("x-form" = "url"), example = &"https://mirror.example.org/harrow")]
     pub bundle_mirror: Option<UrlText>,
     /// Whether container images come from the internet and not from the medium.
     #[schemars(extend("x-default" = false, "x-no-meaning" = "the flavor of the image decides: net or full"))]
