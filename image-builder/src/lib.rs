@@ -16,6 +16,7 @@ pub mod rootfs;
 pub mod set;
 pub mod slot;
 pub mod source;
+pub mod squashfs;
 pub mod tarstream;
 pub mod tools;
 
