@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::compose::Composition;
 use crate::overlay::{self, Entry};
 use crate::recipe::Image;
+use crate::room;
 use crate::rootfs::Rootfs;
 use crate::squashfs;
 
@@ -54,6 +55,10 @@ pub fn build(
             false,
         ));
     }
+    room::check(
+        "packing the slot image",
+        &[(cache, estimate(rootfs, overlay)?)],
+    )?;
     let work = tempfile::Builder::new()
         .prefix(".slot-")
         .tempdir_in(cache)
@@ -81,6 +86,17 @@ pub fn build(
         },
         true,
     ))
+}
+
+/// What packing takes at most, in bytes: the base becomes half as large or less, archives stay as
+/// they are, and with them the system is unpacked for a while.
+fn estimate(rootfs: &Rootfs, overlay: &[Entry]) -> anyhow::Result<u64> {
+    let base = std::fs::metadata(&rootfs.tar)
+        .with_context(|| format!("looking at {}", rootfs.tar.display()))?
+        .len();
+    let archives: Vec<u64> = squashfs::archives(overlay).map(|(_, a)| a.size).collect();
+    let unpacked = if archives.is_empty() { 0 } else { base };
+    Ok(base / 2 + unpacked + archives.iter().sum::<u64>())
 }
 
 fn cache_key(
