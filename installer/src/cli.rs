@@ -16,6 +16,7 @@ use harrow::install::leftover;
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
 use harrow::node::apply::{self, ApplyOptions};
+use harrow::node::payload;
 use harrow::node::verify::{self, VerifyOptions};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
@@ -60,6 +61,9 @@ enum Verb {
     Disks(disks::DisksArgs),
     /// Configure this machine from its config (runs by itself at every boot)
     Apply(ApplyArgs),
+    /// Fetch what of the cluster is missing, and put all of it where RKE2 looks (runs by itself at
+    /// every boot, before RKE2)
+    Payload,
     /// Compare this running node with its config, and change nothing
     Verify(VerifyArgs),
 }
@@ -167,6 +171,7 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Apply(args) => apply::run(&ApplyOptions {
             initrd: args.initrd,
         }),
+        Verb::Payload => prepare_payload(),
         Verb::Verify(args) => verify_node(&args),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
@@ -182,6 +187,20 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// What takes long is said on the consoles, where somebody waits for the cluster.
+fn prepare_payload() -> anyhow::Result<()> {
+    let printer = Printer::consoles();
+    let result = payload::prepare(&printer);
+    if let Err(error) = &result {
+        printer.line(format!("the cluster can't start: {error:#}"));
+        if let Some(failure) = Failure::of(error).filter(|f| !f.hint.is_empty()) {
+            printer.line(format!("hint: {}", failure.hint));
+        }
+    }
+    printer.finish();
+    result
 }
 
 fn verify_node(args: &VerifyArgs) -> anyhow::Result<()> {

@@ -283,13 +283,15 @@ fn what_is_missing_leaves_the_payload_as_it_was() {
     assert_eq!(fs::read(place.dest().join(PAYLOAD_NAME)).unwrap(), before);
 }
 
+type Behaviour = Box<dyn Fn(&Request) -> Answer + Send + Sync>;
+
 #[test]
 fn servers_that_fail_for_a_while() {
     let cut = |at| Answer {
         cut: Some(at),
         ..Answer::default()
     };
-    let behaviours: Vec<(&str, Box<dyn Fn(&Request) -> Answer + Send + Sync>)> = vec![
+    let behaviours: Vec<(&str, Behaviour)> = vec![
         (
             "refuses three times",
             Box::new(|r| match r.number {

@@ -261,3 +261,58 @@ fn plan_takes_several_configs_and_assignments() {
     let output = harrow("plan").run_any().unwrap();
     assert_eq!(output.status.code(), Some(10), "{}", output.stderr);
 }
+
+/// What of a node's files depends on the machine and on the payload.
+#[test]
+fn render_is_for_a_machine_and_with_a_payload() {
+    let place = Place::new(GOOD);
+    let payload = place.path("payload");
+    fs::create_dir_all(format!("{payload}/charts")).unwrap();
+    fs::write(format!("{payload}/charts/longhorn.tgz"), "chart").unwrap();
+    let facts = place.path("facts.json");
+    fs::write(&facts, r#"{"cpus": 64, "memory": 274877906944}"#).unwrap();
+    let node = "etc/rancher/rke2/config.yaml.d/40-harrow-node.yaml";
+    let longhorn = "run/harrow/manifests/harrow-longhorn.yaml";
+    let render = |out: &str, more: &[&str]| {
+        let (config_file, out) = (place.path("a.yaml"), place.path(out));
+        let output = config(&[&["render", &config_file, "--out", &out], more].concat());
+        let read = |path: &str| fs::read_to_string(format!("{out}/{path}")).unwrap_or_default();
+        (
+            output.status.code(),
+            output.stderr,
+            read(node),
+            read(longhorn),
+        )
+    };
+    let (code, said, node, longhorn) = render("plain", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("8 CPUs and 32Gi"), "{said}");
+    assert!(
+        node.contains("kube-reserved=cpu=588m,memory=1473Mi"),
+        "{node}"
+    );
+    assert!(longhorn.contains("charts/longhorn.tgz"), "{longhorn}");
+    let (code, said, node, longhorn) = render("facts", &["--facts", &facts, "--payload", &payload]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("CPUs"), "{said}");
+    assert!(node.contains("kube-reserved=cpu=756m"), "{node}");
+    assert!(longhorn.contains("chartContent: Y2hhcnQ="), "{longhorn}");
+    let small = ["--facts", &facts, "--cpus", "2", "--memory", "4Gi"];
+    let (code, said, node, _) = render("small", &small);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        node.contains("kube-reserved=cpu=564m,memory=613Mi"),
+        "{node}"
+    );
+    for (more, code) in [
+        (&["--cpus", "0"][..], 2),
+        (&["--memory", "4"], 2),
+        (&["--payload", "/nonexistent"], 10),
+    ] {
+        assert_eq!(render("bad", more).0, Some(code), "{more:?}");
+    }
+    fs::remove_file(format!("{payload}/charts/longhorn.tgz")).unwrap();
+    let (code, said, _, longhorn) = render("empty", &["--payload", &payload]);
+    assert_eq!((code, longhorn.as_str()), (Some(0), ""));
+    assert!(said.contains("no chart longhorn"), "{said}");
+}

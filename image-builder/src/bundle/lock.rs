@@ -184,17 +184,17 @@ impl Finder<'_> {
 
     /// The digest that a tag stands for now, with an image for our platform behind it.
     fn image(&self, image: &Reference) -> anyhow::Result<Digest> {
-        let mut last = None;
+        let mut failed = Vec::new();
         for endpoint in self.registries.endpoints(&image.host)? {
             let path = format!("manifests/{}", image.tag);
             let reply = match self.registries.ask(&endpoint, &image.repository, &path) {
                 Ok(reply) if reply.is_success() => reply,
                 Ok(reply) => {
-                    last = Some(anyhow!("{} answers {}", endpoint.host, reply.status));
+                    failed.push(format!("{} answers {}", endpoint.host, reply.status));
                     continue;
                 }
                 Err(error) => {
-                    last = Some(error);
+                    failed.push(format!("{error:#}"));
                     continue;
                 }
             };
@@ -211,7 +211,7 @@ impl Finder<'_> {
             }
             return Ok(digest);
         }
-        Err(last.unwrap_or_else(|| anyhow!("no registry was asked")))
+        Err(anyhow!(failed.join("; ")))
     }
 }
 

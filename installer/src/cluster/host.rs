@@ -12,6 +12,8 @@ use crate::node::files::NodeFile;
 
 /// Socket of RKE2's containerd.
 const CONTAINERD: &str = "unix:///run/k3s/containerd/containerd.sock";
+/// The key to the cluster, on its servers.
+const KUBECONFIG: &str = "/etc/rancher/rke2/rke2.yaml";
 /// Pages of 2 MiB that Longhorn's v2 engine wants on each node.
 const V2_PAGES: u32 = 1024;
 
@@ -36,6 +38,15 @@ pub(super) fn render_host(config: &Config, part: Part) -> Vec<NodeFile> {
             format!("runtime-endpoint: {CONTAINERD}\nimage-endpoint: {CONTAINERD}\n"),
         ),
     ];
+    files.extend(render_sudo(part));
+    files.extend(render_passthrough(config));
+    if !is_witness(config) {
+        // Longhorn looks for it before its first volume asks for the socket.
+        files.push(NodeFile::link(
+            "/etc/systemd/system/multi-user.target.wants/iscsid.service",
+            "/usr/lib/systemd/system/iscsid.service",
+        ));
+    }
     if config.storage.data != DataPlace::Nowhere {
         // Longhorn would begin a disk of its own in the empty folder.
         let text = "[Unit]\nAfter=var-lib-longhorn.mount\n";
@@ -73,6 +84,17 @@ fn modules(config: &Config) -> Vec<&'static str> {
     modules
 }
 
+/// Takes the devices that are for virtual machines from their drivers, before those have them.
+fn render_passthrough(config: &Config) -> Option<NodeFile> {
+    let devices = config.cluster.machines.pci_devices.iter();
+    let ids: Vec<String> = devices.map(|(id, _)| id.to_ascii_lowercase()).collect();
+    if ids.is_empty() || is_witness(config) {
+        return None;
+    }
+    let text = format!("options vfio-pci ids={}\n", ids.join(","));
+    Some(NodeFile::text("/etc/modprobe.d/harrow-vfio.conf", text))
+}
+
 fn sysctls_of(config: &Config) -> Vec<(&'static str, u32)> {
     let mut sysctls = vec![
         ("fs.inotify.max_user_instances", 8192),
@@ -94,14 +116,47 @@ fn sysctls_of(config: &Config) -> Vec<(&'static str, u32)> {
     sysctls
 }
 
+/// Folders with the cluster's programs.
+fn programs() -> String {
+    format!("/var/lib/rancher/rke2/bin:{PAYLOAD_DIR}/rke2/bin:{PAYLOAD_DIR}/bin")
+}
+
+/// The same for `sudo kubectl`, which reads no profile.
+fn render_sudo(part: Part) -> Vec<NodeFile> {
+    // Debian's own, with the cluster's programs.
+    const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    const ENVIRONMENT: &str = "/etc/harrow/sudo.env";
+    let mut text = format!("Defaults secure_path=\"{SYSTEM}:{}\"\n", programs());
+    let mut files = Vec::new();
+    if part == Part::Server {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "Defaults env_file={ENVIRONMENT}");
+        files.push(NodeFile::text(
+            ENVIRONMENT,
+            format!("KUBECONFIG={KUBECONFIG}\n"),
+        ));
+    }
+    files.push(NodeFile::with_mode(
+        "/etc/sudoers.d/harrow-cluster",
+        text,
+        0o440,
+    ));
+    files
+}
+
 /// Programs for everybody; the key to the cluster only for root, who alone can read it.
 fn profile(part: Part) -> String {
     let mut text = format!(
         "# Programs of the cluster: kubectl, crictl, ctr, rke2, virtctl.\n\
-         PATH=\"$PATH:/var/lib/rancher/rke2/bin:{PAYLOAD_DIR}/rke2/bin:{PAYLOAD_DIR}/bin\"\n"
+         PATH=\"$PATH:{}\"\n",
+        programs()
     );
     if part == Part::Server {
-        text += "if [ \"$(id -u)\" -eq 0 ]; then\n    export KUBECONFIG=/etc/rancher/rke2/rke2.yaml\nfi\n";
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "if [ \"$(id -u)\" -eq 0 ]; then\n    export KUBECONFIG={KUBECONFIG}\nfi"
+        );
     }
     text
 }

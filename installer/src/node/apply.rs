@@ -21,7 +21,7 @@ use super::render::{self, NodeInputs};
 use super::seed::{self, Existing};
 use super::source;
 use super::state::{ApplyState, Role, STATE_PATH};
-use super::{console, disks, machine};
+use super::{console, disks, machine, payload};
 
 /// Folders that every node keeps on VAR.
 pub const KEPT: [&str; 7] = [
@@ -127,6 +127,9 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
             size: machine::probe(),
         })
     };
+    let mut files = files;
+    let payload = payload::dir_of(Path::new("/"));
+    files.push(NodeFile::link(cluster::PAYLOAD_DIR, payload));
     write_files(&files, &accounts, problems);
     Ok(ApplyState {
         role,

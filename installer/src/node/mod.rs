@@ -16,6 +16,7 @@ pub mod machine;
 mod mounts;
 pub mod multipath;
 pub mod network;
+pub mod payload;
 pub mod render;
 mod seed;
 pub mod source;

@@ -23,7 +23,7 @@ use crate::sys::net::exchange::{Body, Method, Reply};
 use crate::sys::net::{Fetch, SMALL};
 
 /// How long a question of the protocol may take with all its tries.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Values of `Authorization`, by the URL of a repository.
 #[derive(Debug, Default)]

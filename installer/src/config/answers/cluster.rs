@@ -61,7 +61,7 @@ pub struct ClusterAnswers {
     /// own when absent. Machines move only if two nodes can mount its volumes at once.
     #[schemars(extend("x-form" = "object-name"), example = &"longhorn")]
     pub vm_state_storage_class: Option<String>,
-    /// PCI devices that virtual machines may have. A node that has some and joins needs them too,
+    /// PCI devices that virtual machines may have: the node gives up all of that kind. A node that has some and joins needs them too,
     /// for the modules and kernel arguments; they are permitted by what mode `create` says.
     pub pci_devices: Vec<PciDevice>,
     /// RKE2's own hardening: pods are restricted unless their namespace says otherwise, and the
