@@ -182,6 +182,7 @@ fn the_payload_is_in_the_slot_image() {
     let payload = Payload::parse(&cat(&image, "usr/lib/harrow/payload/payload.json")).unwrap();
     let item = payload.artifacts.iter().find(|i| i.name == "core").unwrap();
     assert_eq!(item.sha256, Digest::of(&core));
+    assert_eq!(format!("/{PLACE}"), harrow::node::payload::EMBEDDED);
     let locked = LockedBundle::parse(&cat(&image, LIST)).unwrap();
     assert_eq!(locked, sample.options("cache", &[]).locked().unwrap());
 }

@@ -4,7 +4,8 @@
 //! goes straight into mksquashfs. With archives it is unpacked into a folder first, where they are
 //! hard links: only an action keeps mksquashfs from trying to compress a file, and it refuses
 //! actions when it reads a tar ("Actions are unsupported when reading tar files", squashfs-tools
-//! 4.5.1). Pseudo files would do without the folder, but 4.5.1 gives those no extended attributes.
+//! 4.5.1 and 4.6.1). Pseudo files would do without the folder, but 4.5.1 gives those no extended
+//! attributes; appending to an image does not put anything into the folders that it has.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write as _};
