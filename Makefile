@@ -4,6 +4,9 @@
 FLAVOR ?= net
 OUT    ?= out
 CACHE  ?= cache
+# For FLAVOR=full: addons and CNIs that are in the image too, and a mirror of the artifacts.
+WITH   ?=
+FROM   ?=
 # Seconds for each target of the fuzzer.
 FUZZ_SECONDS ?= 600
 FUZZ_SHORT_SECONDS ?= 5
@@ -32,10 +35,14 @@ FUZZ_RUSTFLAGS := --cfg fuzzing -Cpasses=sancov-module \
                   -Ccodegen-units=1
 RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: help iso run test check fuzz fuzz-short bench bless clean build-deps test-deps programs
+# What the scenarios of the cluster payload boot, which are these.
+DOUBLE := $(OUT)/double
+DOUBLE_SCENARIOS := full-offline net-mirror
+
+.PHONY: help iso doubles run test check fuzz fuzz-short bench bless clean build-deps test-deps programs
 
 help:
-	@echo 'make iso     build the ISO into $(OUT)/'
+	@echo 'make iso     build the ISO into $(OUT)/; FLAVOR=full has the cluster payload inside'
 	@echo 'make run     boot the newest ISO in QEMU, in this terminal (Ctrl-a x ends it)'
 	@echo 'make test    check, build the ISO, boot it in QEMU, install, and check the nodes'
 	@echo 'make check   format, clippy and unit tests'
@@ -72,12 +79,26 @@ $(SCHEMAS)/installed: $(SCHEMAS_LIST) | test-packages
 programs: build-deps
 	cargo build --release --locked -p harrow -p harrow-build
 
+HARROW_BUILD := $(SUDO) env HARROW_DEBIAN_MIRROR="$(HARROW_DEBIAN_MIRROR)" \
+    HARROW_DEBIAN_SECURITY_MIRROR="$(HARROW_DEBIAN_SECURITY_MIRROR)" SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" \
+    target/release/harrow-build
+
 # The folders are this user's, whoever writes into them.
 iso: programs
 	mkdir -p $(OUT)/qemu-tests $(CACHE)
-	$(SUDO) env HARROW_DEBIAN_MIRROR="$(HARROW_DEBIAN_MIRROR)" \
-	    HARROW_DEBIAN_SECURITY_MIRROR="$(HARROW_DEBIAN_SECURITY_MIRROR)" SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" \
-	    target/release/harrow-build iso --flavor $(FLAVOR) --out $(OUT) --cache $(CACHE)
+	$(HARROW_BUILD) iso --flavor $(FLAVOR) $(addprefix --with ,$(WITH)) $(addprefix --from ,$(FROM)) \
+	    --out $(OUT) --cache $(CACHE)
+
+# Both flavors with doubles of all artifacts, over the same base. Nobody reads the image set of
+# `full`, so it is not kept.
+doubles: programs
+	cargo build --locked -p qemu-tests
+	mkdir -p $(DOUBLE)/full $(DOUBLE)/net $(CACHE)
+	target/debug/qemu-tests double --out $(DOUBLE)
+	$(HARROW_BUILD) iso --flavor full --bundle $(DOUBLE)/bundle.toml --from $(DOUBLE)/mirror \
+	    --out $(DOUBLE)/full --cache $(CACHE)
+	$(SUDO) rm -rf $(DOUBLE)/full/image
+	$(HARROW_BUILD) iso --flavor net --bundle $(DOUBLE)/bundle.toml --out $(DOUBLE)/net --cache $(CACHE)
 
 run: test-deps
 	cargo run --locked -p qemu-tests -- boot --out $(OUT)
@@ -95,7 +116,8 @@ fuzz fuzz-short: test-deps
 	    fuzz/run $$target $(RUST_HOST) $(if $(filter fuzz,$@),$(FUZZ_SECONDS),$(FUZZ_SHORT_SECONDS) -seed=1) || exit 1; \
 	done
 
-test: check fuzz-short iso
+# The ISO comes last: the cache keeps the slot image of the last build.
+test: check fuzz-short $(if $(filter $(DOUBLE_SCENARIOS),$(or $(SCENARIOS),$(DOUBLE_SCENARIOS))),doubles) iso
 	cargo run --locked -p qemu-tests -- run --out $(OUT) $(SCENARIOS)
 
 bench: test-deps

@@ -2,17 +2,18 @@
 //!
 //! In: the base's tar and overlay [`Entry`]s. Out: a tar in which the overlay replaces what it
 //! names, excluded paths are gone and mount points exist. Entries of the base pass unchanged,
-//! so their extended attributes (`security.capability`) stay.
+//! so their extended attributes (`security.capability`) stay. Archives of the overlay have their
+//! place in it, but not in the tar: `squashfs` puts them there.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tar::{EntryType, Header};
 
-use crate::overlay::{Entry, Node};
+use crate::overlay::{Content, Entry, Node};
 use crate::tarstream;
 
 /// Folders that something is mounted on at boot, with their modes.
@@ -69,7 +70,7 @@ pub fn compose(base: impl Read, out: impl Write, what: &Composition<'_>) -> anyh
     let seen = pass_base(base, &mut out, what.exclude, &overlay)?;
     for (path, mode) in MOUNT_POINTS {
         if !seen.contains_key(*path) && !overlay.contains_key(path) {
-            append(&mut out, path, EntryType::Directory, *mode, what.mtime, &[])?;
+            append_folder(&mut out, path, *mode, what.mtime)?;
         }
     }
     for (path, entry) in &overlay {
@@ -77,18 +78,14 @@ pub fn compose(base: impl Read, out: impl Write, what: &Composition<'_>) -> anyh
         match &entry.node {
             // A folder that the base has keeps its owner and mode.
             Node::Dir if seen.get(*path) == Some(&Kind::Dir) => {}
-            Node::Dir => append(&mut out, path, EntryType::Directory, 0o755, what.mtime, &[])?,
+            Node::Dir => append_folder(&mut out, path, 0o755, what.mtime)?,
             Node::Symlink(target) => append_link(&mut out, path, target, what.mtime)?,
+            Node::File {
+                content: Content::Archive(_),
+                ..
+            } => {}
             Node::File { content, .. } => {
-                let mode = entry.mode() & 0o7777;
-                append(
-                    &mut out,
-                    path,
-                    EntryType::Regular,
-                    mode,
-                    what.mtime,
-                    &content.read()?,
-                )?;
+                append_file(&mut out, path, entry.mode() & 0o7777, what.mtime, content)?;
             }
         }
     }
@@ -210,17 +207,36 @@ pub fn split(full: impl Read, base: impl Write, staging: &str, boot: &Path) -> a
         .context("writing the base's tar")
 }
 
-fn append<W: Write>(
+fn append_folder<W: Write>(
     out: &mut tar::Builder<W>,
     path: &str,
-    kind: EntryType,
     mode: u32,
     mtime: u64,
-    data: &[u8],
 ) -> anyhow::Result<()> {
-    let mut header = new_header(kind, mode, mtime, data.len() as u64);
-    out.append_data(&mut header, path, data)
+    let mut header = new_header(EntryType::Directory, mode, mtime, 0);
+    out.append_data(&mut header, path, std::io::empty())
         .with_context(|| format!("adding /{path} to the image"))
+}
+
+/// Passes a file on in pieces, however large it is.
+fn append_file<W: Write>(
+    out: &mut tar::Builder<W>,
+    path: &str,
+    mode: u32,
+    mtime: u64,
+    content: &Content,
+) -> anyhow::Result<()> {
+    let (reader, size) = content.open()?;
+    let mut header = new_header(EntryType::Regular, mode, mtime, size);
+    let mut reader = reader.take(size);
+    out.append_data(&mut header, path, &mut reader)
+        .with_context(|| format!("adding /{path} to the image"))?;
+    let left = reader.limit();
+    ensure!(
+        left == 0,
+        "/{path} of the overlay became smaller while it was read"
+    );
+    Ok(())
 }
 
 fn append_link<W: Write>(

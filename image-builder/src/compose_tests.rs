@@ -1,5 +1,4 @@
 use super::*;
-use crate::overlay::Content;
 
 /// A tar with folders (ending in a slash), files, symlinks (`a -> b`) and hard links (`a = b`).
 fn base(entries: &[&str]) -> Vec<u8> {
@@ -11,9 +10,10 @@ fn base(entries: &[&str]) -> Vec<u8> {
             let mut header = new_header(EntryType::Link, 0o644, 1, 0);
             tar.append_link(&mut header, path, target).unwrap();
         } else if entry.ends_with('/') {
-            append(&mut tar, entry, EntryType::Directory, 0o2775, 1, &[]).unwrap();
+            append_folder(&mut tar, entry, 0o2775, 1).unwrap();
         } else {
-            append(&mut tar, entry, EntryType::Regular, 0o640, 1, b"base").unwrap();
+            let content = Content::Bytes(b"base".to_vec());
+            append_file(&mut tar, entry, 0o640, 1, &content).unwrap();
         }
     }
     tar.into_inner().unwrap()

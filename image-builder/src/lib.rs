@@ -1,6 +1,6 @@
 //! Builds Harrow's media: `Recipe -> Rootfs -> SlotImage -> ImageSet -> Artifact`.
 //!
-//! In: [`Options`], that is a recipe, overlays and the installer's binary. Out: an image set
+//! In: [`Options`], that is a recipe, overlays, a bundle and the installer's binary. Out: an image set
 //! (`out/image`) and, for [`build_iso`], an ISO with `SHA256SUMS` and `version.yaml`. Each
 //! arrow is one public function of the module of that name.
 
@@ -10,12 +10,15 @@ pub mod compose;
 pub mod cpio;
 pub mod mirror;
 pub mod overlay;
+pub mod payload;
 pub mod progress;
 pub mod recipe;
+pub mod room;
 pub mod rootfs;
 pub mod set;
 pub mod slot;
 pub mod source;
+pub mod squashfs;
 pub mod tarstream;
 pub mod tools;
 
@@ -30,7 +33,9 @@ use harrow::sys::cmd::Cmd;
 
 use artifact::iso;
 use artifact::release::{self, Release};
+use bundle::BundleOptions;
 use overlay::Entry;
+use payload::Choice;
 use progress::{Outcome, Progress};
 use recipe::Recipe;
 use rootfs::{Refresh, Rootfs};
@@ -53,6 +58,9 @@ pub struct Options {
     pub templates: PathBuf,
     /// The installer, which becomes `/usr/bin/harrow`.
     pub harrow_binary: PathBuf,
+    /// What the platform is made of. Its `with` names what of it a `full` image has beside what every
+    /// cluster needs; the cache is this build's.
+    pub bundle: BundleOptions,
     /// A config that lies on the medium.
     pub config: Option<PathBuf>,
     /// Where the results go.
@@ -87,6 +95,8 @@ struct Inputs {
     rootfs_overlay: Vec<Entry>,
     initrd_overlay: Vec<Entry>,
     identity: Identity,
+    /// Of flavor `full`.
+    payload: Option<Choice>,
 }
 
 /// The name of a flavor, as in file names.
@@ -116,17 +126,17 @@ pub fn qemu_line(iso: &Path) -> String {
 }
 
 /// Builds the image set in `out/image`.
-pub fn build_image(options: &Options, out: impl Write) -> anyhow::Result<ImageSet> {
-    let _lock = lock_cache(&options.cache)?;
-    let mut progress = Progress::new(out, 4);
+pub fn build_image(options: &Options, out: impl Write + Send) -> anyhow::Result<ImageSet> {
+    let _locks = lock(options)?;
+    let mut progress = Progress::new(out, 4 + stages(options.flavor));
     let (set, _, _) = run_image(options, &mut progress)?;
     Ok(set)
 }
 
 /// Builds the ISO, its checksums and its description in `out`, and the image set in `out/image`.
-pub fn build_iso(options: &Options, out: impl Write) -> anyhow::Result<Iso> {
-    let _lock = lock_cache(&options.cache)?;
-    let mut progress = Progress::new(out, 6);
+pub fn build_iso(options: &Options, out: impl Write + Send) -> anyhow::Result<Iso> {
+    let _locks = lock(options)?;
+    let mut progress = Progress::new(out, 6 + stages(options.flavor));
     let (set, rootfs, inputs) = run_image(options, &mut progress)?;
     let name = format!("harrow-{VERSION}-{}-amd64.iso", flavor_name(options.flavor));
     let path = options.out.join(&name);
@@ -159,13 +169,26 @@ pub fn build_iso(options: &Options, out: impl Write) -> anyhow::Result<Iso> {
     })
 }
 
+/// Stages that a flavor has more than `net`.
+fn stages(flavor: Flavor) -> usize {
+    match flavor {
+        Flavor::Net => 0,
+        Flavor::Full => 1,
+    }
+}
+
 fn run_image(
     options: &Options,
-    progress: &mut Progress<impl Write>,
+    progress: &mut Progress<impl Write + Send>,
 ) -> anyhow::Result<(ImageSet, Rootfs, Inputs)> {
-    let inputs = progress.stage("recipe and overlays", || {
+    let mut inputs = progress.stage("recipe and overlays", || {
         Ok((read_inputs(options)?, Outcome::Done))
     })?;
+    if let Some(choice) = &inputs.payload {
+        choice.fetch(&options.out, progress.lines())?;
+        let payload = progress.stage("payload", || Ok((choice.lay_out()?, Outcome::Done)))?;
+        inputs.rootfs_overlay.extend(payload);
+    }
     let recipe = &inputs.recipe;
     let rootfs = progress.stage("base system", || {
         let hooks = options.recipe.with_file_name("hooks");
@@ -203,17 +226,42 @@ fn run_image(
     Ok((set, rootfs, inputs))
 }
 
-/// Two builds at once would take each other's folders away; the second one waits here.
-fn lock_cache(cache: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
-    let path = cache.join(".lock");
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-    if file.try_lock().is_err() {
-        tracing::warn!("another build uses {}; waiting for it", cache.display());
-        file.lock()
-            .with_context(|| format!("locking {}", path.display()))?;
+/// Two builds at once would take each other's folders away; the second one waits here. What
+/// builds that were ended have left is removed.
+fn lock(options: &Options) -> anyhow::Result<[File; 2]> {
+    for folder in [&options.cache, &options.out] {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
     }
-    Ok(file)
+    let path = options.cache.join(".lock");
+    let cache = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let out =
+        File::open(&options.out).with_context(|| format!("opening {}", options.out.display()))?;
+    for (file, folder) in [(&cache, &options.cache), (&out, &options.out)] {
+        if file.try_lock().is_err() {
+            tracing::warn!("another build uses {}; waiting for it", folder.display());
+            file.lock()
+                .with_context(|| format!("locking {}", folder.display()))?;
+        }
+        remove_leftovers(folder)?;
+    }
+    Ok([cache, out])
+}
+
+/// Folders that a build works in have names that begin like this.
+const WORK: [&str; 4] = [".base-", ".slot-", ".image-", ".iso-"];
+
+fn remove_leftovers(folder: &Path) -> anyhow::Result<()> {
+    let context = || format!("reading {}", folder.display());
+    for item in std::fs::read_dir(folder).with_context(context)? {
+        let path = item.with_context(context)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && WORK.iter().any(|work| name.starts_with(work)) {
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn outcome(made: bool) -> Outcome {
@@ -222,12 +270,13 @@ fn outcome(made: bool) -> Outcome {
 
 fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
     tools::check(&options.path)?;
-    if options.flavor != Flavor::Net {
-        bail!(
-            "the flavor {} cannot be built yet",
-            flavor_name(options.flavor)
-        );
-    }
+    let payload = match options.flavor {
+        Flavor::Full => Some(Choice::new(&options.bundle)?),
+        Flavor::Net if options.bundle.with.is_empty() => None,
+        Flavor::Net => bail!(
+            "--with is for the flavor full: a node of flavor net fetches what its config names"
+        ),
+    };
     let recipe = Recipe::read(&options.recipe)?;
     if !options.harrow_binary.is_file() {
         bail!(
@@ -257,8 +306,10 @@ fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
         "usr/lib/harrow/release",
         render_release(&identity),
     ));
+    rootfs_overlay.extend(payload::list(&options.bundle.locked()?)?);
     let initrd_overlay = overlay::read_dir(&options.overlays.join("initrd"))?;
     Ok(Inputs {
+        payload,
         recipe,
         source,
         rootfs_overlay,

@@ -16,7 +16,7 @@ use harrow_build::rootfs::Refresh;
 use harrow_build::set::ImageSet;
 use harrow_build::{Options, progress};
 
-/// Builds Harrow's bootable media out of Debian packages and overlays.
+/// Builds Harrow's bootable media out of Debian packages, overlays and the cluster payload.
 ///
 /// Packages come from the archive in HARROW_DEBIAN_MIRROR (and HARROW_DEBIAN_SECURITY_MIRROR),
 /// else from those that this machine's apt uses for Debian, else from mmdebstrap's default.
@@ -93,23 +93,15 @@ enum BundleVerb {
     },
 }
 
+/// Which bundle, and where its bytes come from.
 #[derive(Debug, Args)]
-struct BundleArgs {
+struct BundleSource {
     /// What the payload is made of; its pins are in the file of the same name that ends in .lock.
     #[arg(long, value_name = "FILE", default_value = "image-builder/bundle.toml")]
     bundle: PathBuf,
-    /// Where artifacts are kept.
-    #[arg(long, value_name = "DIR", default_value = "cache")]
-    cache: PathBuf,
-    /// Reads everything from a mirror: a folder, its URL, or oci://HOST[:PORT][/PREFIX].
+    /// Reads every artifact from a mirror: a folder, its URL, or oci://HOST[:PORT][/PREFIX].
     #[arg(long, value_name = "MIRROR")]
     from: Option<String>,
-    /// Only this artifact; can be given more than once.
-    #[arg(long, value_name = "NAME")]
-    only: Vec<String>,
-    /// Only what every cluster needs, and this addon or CNI; can be given more than once.
-    #[arg(long, value_name = "NAME", conflicts_with = "only")]
-    with: Vec<String>,
     /// Mirrors, credentials and TLS of registries, as in RKE2's registries.yaml.
     #[arg(long, value_name = "FILE")]
     registries: Option<PathBuf>,
@@ -131,10 +123,31 @@ struct BundleArgs {
 }
 
 #[derive(Debug, Args)]
+struct BundleArgs {
+    #[command(flatten)]
+    source: BundleSource,
+    /// Where artifacts are kept.
+    #[arg(long, value_name = "DIR", default_value = "cache")]
+    cache: PathBuf,
+    /// Only this artifact; can be given more than once.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Only what every cluster needs, and this addon or CNI; can be given more than once.
+    #[arg(long, value_name = "NAME", conflicts_with = "only")]
+    with: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 struct Build {
-    /// What is in the image: net fetches the platform at first boot.
+    /// What is in the image: net fetches the platform at first boot, full has it inside.
     #[arg(long, value_enum, default_value = "net")]
     flavor: Flavor,
+    /// With full: this addon or CNI is in the image too, beside what every cluster needs; `all` of
+    /// them; can be given more than once. Without a CNI, canal is in.
+    #[arg(long, value_name = "NAME")]
+    with: Vec<String>,
+    #[command(flatten)]
+    bundle: BundleSource,
     /// What the OS is made of; mmdebstrap's hooks are in the folder hooks beside it.
     #[arg(long, value_name = "FILE", default_value = "image-builder/recipe.toml")]
     recipe: PathBuf,
@@ -150,7 +163,7 @@ struct Build {
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "out")]
     out: PathBuf,
-    /// Where the base system is kept between builds.
+    /// Where the base system and artifacts are kept between builds.
     #[arg(long, value_name = "DIR", default_value = "cache")]
     cache: PathBuf,
     /// Builds the base system anew, for newer packages.
@@ -161,6 +174,7 @@ struct Build {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Flavor {
     Net,
+    Full,
 }
 
 fn main() -> ExitCode {
@@ -228,8 +242,16 @@ fn run_bundle(verb: BundleVerb) -> anyhow::Result<()> {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // main is the reader of the environment
 fn bundle_options(of: BundleArgs) -> BundleOptions {
+    BundleOptions {
+        only: of.only,
+        with: of.with,
+        ..source_options(of.source, of.cache)
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // main is the reader of the environment
+fn source_options(of: BundleSource, cache: PathBuf) -> BundleOptions {
     let folder = |name: &str| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())
@@ -242,13 +264,13 @@ fn bundle_options(of: BundleArgs) -> BundleOptions {
         .filter(|path| path.is_file());
     BundleOptions {
         bundle: of.bundle,
-        cache: of.cache,
+        cache,
         from: of.from,
         registries: of.registries,
         docker_config: of.docker_config.or(docker),
         ca: of.ca,
-        only: of.only,
-        with: of.with,
+        only: Vec::new(),
+        with: Vec::new(),
         parallel: of.parallel.into(),
         limits: Limits {
             retries: of.retries,
@@ -276,6 +298,11 @@ fn options(build: Build, config: Option<PathBuf>) -> Options {
     Options {
         flavor: match build.flavor {
             Flavor::Net => harrow::image::manifest::Flavor::Net,
+            Flavor::Full => harrow::image::manifest::Flavor::Full,
+        },
+        bundle: BundleOptions {
+            with: build.with,
+            ..source_options(build.bundle, build.cache.clone())
         },
         recipe: build.recipe,
         overlays: build.overlays,

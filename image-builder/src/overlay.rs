@@ -4,10 +4,13 @@
 //! path, with the owner, modes and order that do not depend on the machine or the umask. The
 //! README.md at the top describes the folder and is left out.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use harrow::bundle::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// One file, folder or symlink; its owner is always 0:0.
@@ -42,13 +45,38 @@ pub enum Content {
     Path(PathBuf),
     /// These bytes.
     Bytes(Vec<u8>),
+    /// A file of the build host that is packed already: it is stored as it is.
+    Archive(Archive),
+}
+
+/// A file whose digest is known, so that it is not read to find out whether it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 impl Content {
+    /// A reader of all bytes, and how many they are.
+    pub fn open(&self) -> anyhow::Result<(Box<dyn Read + '_>, u64)> {
+        let path = match self {
+            Self::Bytes(bytes) => return Ok((Box::new(bytes.as_slice()), bytes.len() as u64)),
+            Self::Path(path) | Self::Archive(Archive { path, .. }) => path,
+        };
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let meta = file.metadata();
+        let meta = meta.with_context(|| format!("looking at {}", path.display()))?;
+        Ok((Box::new(file), meta.len()))
+    }
+
     /// All bytes.
     pub fn read(&self) -> anyhow::Result<Vec<u8>> {
         match self {
-            Self::Path(path) => {
+            Self::Path(path) | Self::Archive(Archive { path, .. }) => {
                 std::fs::read(path).with_context(|| format!("reading {}", path.display()))
             }
             Self::Bytes(bytes) => Ok(bytes.clone()),
@@ -161,18 +189,43 @@ fn walk(dir: &Path, prefix: &str, entries: &mut Vec<Entry>) -> anyhow::Result<()
 pub fn digest(entries: &[Entry]) -> anyhow::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     for entry in entries {
-        let bytes = match &entry.node {
-            Node::Dir => Vec::new(),
-            Node::File { content, .. } => content.read()?,
-            Node::Symlink(target) => target.clone().into_bytes(),
-        };
         hash.update(entry.path.as_bytes());
         hash.update([0]);
         hash.update(entry.mode().to_le_bytes());
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(&bytes);
+        match &entry.node {
+            Node::Dir => hash.update(0u64.to_le_bytes()),
+            Node::File { content, .. } => update(&mut hash, content)
+                .with_context(|| format!("hashing the overlay's /{}", entry.path))?,
+            Node::Symlink(target) => {
+                hash.update((target.len() as u64).to_le_bytes());
+                hash.update(target);
+            }
+        }
     }
     Ok(hash.finalize().into())
+}
+
+/// Length and bytes, or the digest where that is known.
+fn update(hash: &mut Sha256, content: &Content) -> anyhow::Result<()> {
+    if let Content::Archive(archive) = content {
+        hash.update(archive.size.to_le_bytes());
+        hash.update(archive.sha256.to_string());
+        return Ok(());
+    }
+    let (mut reader, size) = content.open()?;
+    hash.update(size.to_le_bytes());
+    let mut buffer = vec![0; 128 << 10];
+    let mut left = size;
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            ensure!(left == 0, "it became smaller while it was read");
+            return Ok(());
+        }
+        let fits = left.checked_sub(count as u64);
+        left = fits.context("it grew while it was read")?;
+        hash.update(&buffer[..count]);
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ impl<W: Write> Progress<W> {
         }
     }
 
+    /// For lines between two stages.
+    pub fn lines(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Runs a stage and prints its line; a stage that fails ends its line with `failed`.
     pub fn stage<T>(
         &mut self,

@@ -3,8 +3,9 @@
 //! In: slot image, boot files and the initrd's overlay. Out: a folder with `manifest.json`
 //! (ARCHITECTURE.md, "The image set") in which every file is named with its digest.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -42,7 +43,8 @@ pub struct Identity {
     pub epoch: u64,
 }
 
-/// Writes the image set into `dir`, which is emptied first.
+/// Writes the image set into `dir`. What was there is removed first; the new one takes its place
+/// when it is whole.
 pub fn build(
     dir: &Path,
     rootfs: &Rootfs,
@@ -50,11 +52,34 @@ pub fn build(
     initrd_overlay: &[Entry],
     identity: &Identity,
 ) -> anyhow::Result<ImageSet> {
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).with_context(|| format!("emptying {}", dir.display()))?;
-    }
-    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     check_initrd_overlay(initrd_overlay)?;
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    let work = tempfile::Builder::new()
+        .prefix(".image-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(parent)
+        .with_context(|| format!("creating a folder in {}", parent.display()))?;
+    let manifest = write(work.path(), rootfs, slot, initrd_overlay, identity)?;
+    let work = work.keep();
+    std::fs::rename(&work, dir)
+        .with_context(|| format!("renaming {} to {}", work.display(), dir.display()))?;
+    Ok(ImageSet {
+        dir: dir.to_owned(),
+        manifest,
+    })
+}
+
+fn write(
+    dir: &Path,
+    rootfs: &Rootfs,
+    slot: &Slot,
+    initrd_overlay: &[Entry],
+    identity: &Identity,
+) -> anyhow::Result<ImageManifest> {
     let base = rootfs.boot.join("initrd.img");
     let base = std::fs::read(&base).with_context(|| format!("reading {}", base.display()))?;
     let initrd = extend_initrd(base, initrd_overlay, identity.epoch)?;
@@ -88,10 +113,7 @@ pub fn build(
     let path = dir.join(MANIFEST_NAME);
     std::fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
     ImageManifest::parse(&text).context("the manifest that was just written")?;
-    Ok(ImageSet {
-        dir: dir.to_owned(),
-        manifest,
-    })
+    Ok(manifest)
 }
 
 /// The initrd that dracut made, followed by an archive of our own files.

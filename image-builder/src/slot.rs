@@ -4,19 +4,19 @@
 //! again by a digest of everything that went in, so an unchanged system is not packed twice.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use harrow::image::manifest::Verity;
 use harrow::image::verity::{self, Params};
-use harrow::sys::cmd::Cmd;
 use sha2::{Digest as _, Sha256};
 
-use crate::compose::{self, Composition};
+use crate::compose::Composition;
 use crate::overlay::{self, Entry};
 use crate::recipe::Image;
+use crate::room;
 use crate::rootfs::Rootfs;
+use crate::squashfs;
 
 /// Increased when this module does something else with the same inputs.
 const CACHE_VERSION: u32 = 1;
@@ -55,6 +55,10 @@ pub fn build(
             false,
         ));
     }
+    room::check(
+        "packing the slot image",
+        &[(cache, estimate(rootfs, overlay)?)],
+    )?;
     let work = tempfile::Builder::new()
         .prefix(".slot-")
         .tempdir_in(cache)
@@ -65,7 +69,7 @@ pub fn build(
         overlay,
         mtime: epoch,
     };
-    write_squashfs(&rootfs.tar, &path, &what, image.compression_level, epoch)?;
+    squashfs::write(&rootfs.tar, &path, &what, image.compression_level)?;
     let verity = seal(&path, &key)?;
     let text = serde_json::to_vec_pretty(&verity).context("writing the slot's parameters")?;
     std::fs::write(work.path().join("verity.json"), text)
@@ -82,6 +86,17 @@ pub fn build(
         },
         true,
     ))
+}
+
+/// What packing takes at most, in bytes: the base becomes half as large or less, archives stay as
+/// they are, and with them the system is unpacked for a while.
+fn estimate(rootfs: &Rootfs, overlay: &[Entry]) -> anyhow::Result<u64> {
+    let base = std::fs::metadata(&rootfs.tar)
+        .with_context(|| format!("looking at {}", rootfs.tar.display()))?
+        .len();
+    let archives: Vec<u64> = squashfs::archives(overlay).map(|(_, a)| a.size).collect();
+    let unpacked = if archives.is_empty() { 0 } else { base };
+    Ok(base / 2 + unpacked + archives.iter().sum::<u64>())
 }
 
 fn cache_key(
@@ -119,66 +134,6 @@ fn remove_others(cache: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Streams the composed system into mksquashfs.
-fn write_squashfs(
-    tar: &Path,
-    out: &Path,
-    what: &Composition<'_>,
-    level: u8,
-    epoch: u64,
-) -> anyhow::Result<()> {
-    let base = File::open(tar).with_context(|| format!("opening {}", tar.display()))?;
-    let mut running = squashfs_command(out, level, epoch).stream()?;
-    let stdin = running.take_stdin().context("mksquashfs has no stdin")?;
-    let mut stdin = BufWriter::with_capacity(1 << 20, stdin);
-    // It says little; what it says is thrown away so that it never waits for us.
-    let stdout = running.take_stdout().context("mksquashfs has no stdout")?;
-    let said = std::thread::spawn(move || {
-        std::io::copy(&mut BufReader::new(stdout), &mut std::io::sink())
-    });
-    let composed = compose::compose(BufReader::with_capacity(1 << 20, base), &mut stdin, what)
-        .and_then(|()| stdin.flush().context("writing to mksquashfs"));
-    drop(stdin);
-    said.join().ok();
-    let packed = running.finish().context("packing the slot image");
-    match composed {
-        // Our pipe broke because mksquashfs failed: its own words explain more.
-        Err(error) if is_broken_pipe(&error) => packed.and(Err(error)),
-        Err(error) => Err(error),
-        Ok(()) => packed,
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|e| e.downcast_ref::<std::io::Error>())
-        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-fn squashfs_command(out: &Path, level: u8, epoch: u64) -> Cmd {
-    // mksquashfs refuses its time options when SOURCE_DATE_EPOCH is set as well.
-    Cmd::new("env")
-        .args(["-u", "SOURCE_DATE_EPOCH", "mksquashfs", "-"])
-        .arg(out)
-        .args([
-            "-tar",
-            "-noappend",
-            "-no-progress",
-            "-quiet",
-            "-comp",
-            "zstd",
-            "-Xcompression-level",
-        ])
-        .arg(level.to_string())
-        // Without these the root directory is writable for all, and sshd refuses every key.
-        .args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"])
-        .arg("-mkfs-time")
-        .arg(epoch.to_string())
-        .arg("-all-time")
-        .arg(epoch.to_string())
-}
-
 /// Appends the hash tree. Salt and UUID follow from the inputs, so equal inputs make equal
 /// images.
 fn seal(path: &Path, key: &[u8; 32]) -> anyhow::Result<Verity> {
@@ -201,6 +156,7 @@ fn seal(path: &Path, key: &[u8; 32]) -> anyhow::Result<Verity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use harrow::sys::cmd::Cmd;
 
     fn sample(dir: &Path) -> (Rootfs, Image) {
         let mut tar = tar::Builder::new(File::create(dir.join("base.tar")).unwrap());

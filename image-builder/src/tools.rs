@@ -15,6 +15,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("env", "coreutils"),
     ("mksquashfs", "squashfs-tools"),
     ("mmdebstrap", "mmdebstrap"),
+    ("tar", "tar"),
     ("xorriso", "xorriso"),
 ];
 
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn all_that_is_missing_is_named_at_once_with_packages() {
         let dir = tempfile::tempdir().unwrap();
-        for tool in ["apt-get", "env", "mmdebstrap", "xorriso"] {
+        for tool in ["apt-get", "env", "mmdebstrap", "tar", "xorriso"] {
             let path = dir.path().join(tool);
             std::fs::write(&path, "").unwrap();
             // xorriso is there but cannot be run.

@@ -77,7 +77,9 @@ fn timestamp(epoch: u64) -> anyhow::Result<Timestamp> {
 
 /// Assembles the ISO at `out`.
 pub fn build(out: &Path, parts: &Parts<'_>) -> anyhow::Result<MediumId> {
-    let work = tempfile::tempdir_in(out.parent().unwrap_or(Path::new(".")))
+    let work = tempfile::Builder::new()
+        .prefix(".iso-")
+        .tempdir_in(out.parent().unwrap_or(Path::new(".")))
         .context("creating a folder for the ISO's parts")?;
     let config = parts
         .config
