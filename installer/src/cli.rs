@@ -256,7 +256,13 @@ fn install_options(args: &InstallArgs) -> Options {
     if let Some(server) = &args.key_server {
         options.reach.key_server.clone_from(server);
     }
-    options.report.clone_from(&args.report);
+    // On the live system a report is kept whoever installs.
+    let kept = || Path::new(RUN_DIR).join("report.json");
+    options.report = args
+        .report
+        .clone()
+        .or_else(|| is_live(&args.what).then(kept));
+    options.others.clone_from(&args.said.config);
     options.json = args.json;
     options
 }
@@ -340,7 +346,8 @@ fn go_on(sources: &mut Vec<Source>, options: &mut Options, tell: &dyn Fn(String)
 
 fn install_by_hand(args: &InstallArgs) -> anyhow::Result<()> {
     let options = install_options(args);
-    let prepared = prepare(&args.said, &args.what, &options)?;
+    let prepared = prepare(&args.said, &args.what, &options);
+    let prepared = prepared.inspect_err(|error| install::refuse(&options, error))?;
     eprint!("{}", prepared.warnings.brief().render(Look::Plain));
     let printer = Printer::stdout();
     if !args.json {
@@ -375,29 +382,12 @@ fn unattended(args: &InstallArgs) -> anyhow::Result<()> {
 }
 
 fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()> {
-    let tell = |line: String| printer.line(line);
-    let mut sources = args.said.sources(Some(&Places::of_this_machine()), &tell)?;
     let mut options = install_options(args);
-    go_on(&mut sources, &mut options, &tell);
-    if !live::is_said(&sources) {
-        printer.line("no config was given, so nothing is installed. To install, either");
-        printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
-        printer.line(
-            "  in the boot menu press c, type: set harrow_args=\"harrow.install.config_url=URL\"",
-        );
-        printer.line("  and press Enter, Esc, Enter, or");
-        printer.line("  log in here and run: harrow install --config FILE");
+    let prepared = prepare_unattended(args, &mut options, printer);
+    let prepared = prepared.inspect_err(|error| install::refuse(&options, error))?;
+    let Some(prepared) = prepared else {
         return Ok(());
-    }
-    for source in &sources {
-        printer.line(format!("config from {}", source.name));
-    }
-    keep_config(&sources)?;
-    options
-        .report
-        .get_or_insert_with(|| Path::new(RUN_DIR).join("report.json"));
-    options.patience = DISK_PATIENCE;
-    let prepared = install::prepare(&sources, &options)?;
+    };
     for line in prepared.warnings.brief().render(Look::Plain).lines() {
         printer.line(line);
     }
@@ -422,6 +412,34 @@ fn unattended_steps(args: &InstallArgs, printer: &Printer) -> anyhow::Result<()>
     printer.line(format!("{verb} now"));
     Cmd::new("systemctl").arg(verb).run()?;
     Ok(())
+}
+
+/// What the machine brings, decided; nothing when nobody gave it a config.
+fn prepare_unattended(
+    args: &InstallArgs,
+    options: &mut Options,
+    printer: &Printer,
+) -> anyhow::Result<Option<Prepared>> {
+    let tell = |line: String| printer.line(line);
+    let mut sources = args.said.sources(Some(&Places::of_this_machine()), &tell)?;
+    go_on(&mut sources, options, &tell);
+    if !live::is_said(&sources) {
+        printer.line("no config was given, so nothing is installed. To install, either");
+        printer.line("  copy harrow.yaml onto the medium's EFI partition and boot again, or");
+        printer.line(
+            "  in the boot menu press c, type: set harrow_args=\"harrow.install.config_url=URL\"",
+        );
+        printer.line("  and press Enter, Esc, Enter, or");
+        printer.line("  log in here and run: harrow install --config FILE");
+        return Ok(None);
+    }
+    for source in &sources {
+        printer.line(format!("config from {}", source.name));
+    }
+    keep_config(&sources)?;
+    options.patience = DISK_PATIENCE;
+    let prepared = install::prepare(&sources, options)?;
+    Ok(Some(prepared))
 }
 
 /// Keeps what could be used of all sources, as one config, for a person who installs by hand. Keys

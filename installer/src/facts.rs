@@ -26,6 +26,7 @@ use crate::failure::{Failure, Kind};
 
 pub use content::{Content, Holding, Partition};
 pub use disk::{DiskFacts, Namespace};
+pub use group::may_have_paths;
 pub use holds::{NOT_ALLOWED, read_one as read_contents};
 pub use machine::{Facts, NicFacts, list, probe};
 pub use user::{Use, User};

@@ -56,6 +56,22 @@ fn a_refusal_stands_where_the_report_would() {
     let error = outcome["error"].as_str().unwrap();
     assert!(error.contains("the disk has 20 GiB"), "{error}");
     assert_eq!(outcome["hint"].as_str().map(str::is_empty), Some(false));
+    // An earlier report is not left to speak for this try.
+    let output = harrow("install")
+        .args(["--config", "/no/such.yaml", "--report", report])
+        .run_any()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(10), "{}", output.stderr);
+    let said: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(said["outcome"]["exit_code"], 10);
+    // Never in place of a part of the image.
+    let slot = place.image().join("slot.img");
+    let before = fs::metadata(&slot).unwrap().len();
+    for size in ["20G", "64G"] {
+        let output = place.install(&["--size", size, "--report", slot.to_str().unwrap()]);
+        assert!([21, 43].contains(&output.status.code().unwrap()), "{size}");
+        assert_eq!(fs::metadata(&slot).unwrap().len(), before);
+    }
     // Never in place of the config.
     let config = place.config();
     let before = fs::read(&config).unwrap();

@@ -7,16 +7,22 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harrow::config::{DeviceChoice, Overwrite};
+use common::Place;
+use harrow::config::{DeviceChoice, Overwrite, check_sources};
 use harrow::disk::choose::{Refusal, choose};
 use harrow::disk::identity::{Identity, find_again};
 use harrow::disk::target::Target;
 use harrow::facts::{Content, DiskFacts, Holding, Partition, Use, User};
 use harrow::install::claim::claim;
+use harrow::install::plan::{PlanInputs, plan_install};
+use harrow::install::run::read_config;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 const MACHINES: u64 = 12_000;
 const GIB: u64 = 1 << 30;
@@ -337,6 +343,82 @@ fn nothing_is_lost_without_the_configs_word() {
     }
 }
 
+/// What is planned lies on the disks that were chosen, inside them, in whole sectors, and nothing
+/// over something else.
+#[test]
+fn a_plan_stays_on_its_disks() {
+    let dice = &mut Dice(64);
+    let place = Place::new();
+    let manifest = place.manifest();
+    let checked = check_sources(&[read_config(&place.config()).unwrap()]);
+    let config = checked.config.unwrap();
+    let (mut planned, mut refused, mut with_data) = (0, 0, 0);
+    for round in 0..MACHINES {
+        let disks = machine(dice);
+        let (first, second) = (dice.pick(&disks), dice.pick(&disks));
+        let data = (first.name != second.name && dice.one_in(2)).then_some(second);
+        let needed: Vec<Target> = std::iter::once(&first)
+            .chain(&data)
+            .map(|disk| Target::Disk(disk.clone()))
+            .collect();
+        let word = Overwrite {
+            allowed: true,
+            wipe_all: dice.one_in(4),
+            ..Overwrite::default()
+        };
+        let refs: Vec<&Target> = needed.iter().collect();
+        let Ok(claimed) = claim(&word, &refs, &disks, None) else {
+            refused += 1;
+            continue;
+        };
+        let inputs = PlanInputs {
+            target: needed[0].clone(),
+            data: needed.get(1).cloned(),
+            wipe: claimed.wipe.clone(),
+            warnings: claimed.warnings,
+            release: claimed.release,
+            manifest: &manifest,
+            consoles: &["tty0".into()],
+            install_id: Uuid::from_u128(u128::from(round)),
+            unfinished: None,
+        };
+        let Ok(plan) = plan_install(&config, inputs) else {
+            // Too small for what the config wants.
+            refused += 1;
+            continue;
+        };
+        planned += 1;
+        with_data += u64::from(data.is_some());
+        let story = || format!("machine {round}, {plan}, of {disks:#?}");
+        let chosen: Vec<&Target> = needed.iter().chain(&claimed.wipe).collect();
+        assert_eq!(plan.disks.len(), chosen.len(), "{}", story());
+        for (disk, target) in plan.disks.iter().zip(chosen) {
+            assert_eq!(disk.target, *target, "{}", story());
+            let Some(layout) = &disk.layout else { continue };
+            let sector = u64::from(target.sector_size());
+            let mut end = 1 << 20;
+            for part in &layout.partitions {
+                assert!(part.start >= end, "{}", story());
+                let whole = part.start.is_multiple_of(sector) && part.size.is_multiple_of(sector);
+                assert!(whole && part.size > 0, "{}", story());
+                end = part.start + part.size;
+            }
+            let journal = layout.journal_start();
+            assert!(end <= journal && journal < target.size(), "{}", story());
+            assert_eq!(layout.disk_size, target.size(), "{}", story());
+        }
+        let last = plan.disks.len();
+        assert!(plan.steps.iter().all(|s| s.disk() < last), "{}", story());
+    }
+    for (what, count) in [
+        ("planned", planned),
+        ("refused", refused),
+        ("with data", with_data),
+    ] {
+        assert!(count > MACHINES / 100, "{what}: {count}");
+    }
+}
+
 #[test]
 fn a_loop_device_is_taken_only_by_name() {
     let disks = [DiskFacts {
@@ -373,6 +455,13 @@ fn five_hundred_disks_are_quick() {
     assert!(choose(&rule, &disks, LEAST).is_err());
     let pinned = Identity::of(&disks[250]);
     assert_eq!(find_again(&pinned, &disks).unwrap().name, "d250");
+    let word = Overwrite {
+        allowed: true,
+        wipe_all: true,
+        ..Overwrite::default()
+    };
+    let target = Target::Disk(disks.iter().find(|d| may_be_written(d)).unwrap().clone());
+    claim(&word, &[&target], &disks, None).unwrap();
     assert!(
         started.elapsed() < Duration::from_secs(2),
         "{:?}",

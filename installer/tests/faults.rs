@@ -187,6 +187,20 @@ fn cut_off(fault: impl Fn(usize) -> Fault) {
     assert!(kept > 5 && kept < begun, "{kept} of {begun}");
 }
 
+/// A file system that takes direct writes only for a while.
+#[test]
+fn writes_past_the_cache_can_end_at_any_time() {
+    let place = Place::new();
+    let whole = attempt(&place, Fault::Never).writes;
+    for count in [0, whole / 2, whole - 1] {
+        fs::remove_file(place.disk()).unwrap();
+        let when = format!("direct writes end after {count} of {whole}");
+        let done = attempt(&place, Fault::CachedAfter(count));
+        done.result.unwrap_or_else(|e| panic!("{when}: {e:#}"));
+        assert_complete(&place, &done.report.plan, &when);
+    }
+}
+
 #[test]
 fn cut_off_after_each_write() {
     cut_off(Fault::CutAfter);

@@ -142,8 +142,12 @@ fn a_disk_with_several_paths_boots_over_all_or_says_that_it_does_not() {
             name: "dm-0".into(),
             size: 300 << 30,
             sector_size: 512,
-            paths: vec!["sda".into(), "sdb".into()],
-            multipath: multipath.map(str::to_owned),
+            wwn: Some("naa.600a0b8000".into()),
+            paths: match multipath {
+                Some("one") => Vec::new(),
+                _ => vec!["sda".into(), "sdb".into()],
+            },
+            multipath: multipath.map(str::to_owned).filter(|m| m != "one"),
             ..DiskFacts::default()
         };
         let inputs = PlanInputs {
@@ -171,6 +175,13 @@ fn a_disk_with_several_paths_boots_over_all_or_says_that_it_does_not() {
     let (line, warnings) = plan(&on, Some("3600a0b8"));
     assert!(line.contains(" harrow.boot.multipath=3600a0b8 "), "{line}");
     assert_eq!(warnings, "");
+    let (line, warnings) = plan(&on, Some("one"));
+    assert!(!line.contains("multipath"), "{line}");
+    assert!(warnings.contains("has one path now"), "{warnings}");
+    assert_eq!(plan(&off, Some("one")).1, "");
+    let (line, warnings) = plan(&on, Some("1X emergency"));
+    assert!(!line.contains("emergency"), "{line}");
+    assert!(warnings.contains("it will use one path"), "{warnings}");
     for (config, multipath) in [(&on, None), (&off, None), (&off, Some("3600a0b8"))] {
         let (line, warnings) = plan(config, multipath);
         assert!(!line.contains("multipath"), "{line}");

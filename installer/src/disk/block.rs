@@ -52,6 +52,11 @@ pub trait Block: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Writes all of `bytes` through the handle of [`Block::direct`].
+    fn write_direct(&self, direct: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        direct.write_all_at(bytes, at)
+    }
+
     /// Makes a range read as zeros.
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
 

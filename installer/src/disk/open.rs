@@ -66,6 +66,16 @@ pub fn find(planned: &DiskFacts, roots: &Roots) -> anyhow::Result<DiskFacts> {
     }
     match find_again(&identity, &there) {
         Ok(found) => {
+            if found.multipath != planned.multipath {
+                return Err(Failure::error(
+                    Kind::DeviceUnknown,
+                    format!(
+                        "{}: its paths were put together, or taken apart, since the plan was made",
+                        found.path.display()
+                    ),
+                    "nothing was written; run the install again",
+                ));
+            }
             if found.path != planned.path {
                 tracing::warn!("{} is now {}", planned.path.display(), found.path.display());
             }

@@ -57,17 +57,19 @@ fn merge(disk: &mut DiskFacts, path: &DiskFacts) {
     }
 }
 
+/// Whether a disk is of a kind that can have several paths, and could be told on each.
+pub fn may_have_paths(disk: &DiskFacts) -> bool {
+    let transport = disk.transport.as_deref();
+    let named = |wwn: &str| ["naa.", "eui.", "uuid."].iter().any(|k| wwn.starts_with(k));
+    transport.is_none_or(|t| !["usb", "sata"].contains(&t))
+        && disk.wwn.as_deref().is_some_and(named)
+}
+
 /// Whether two devices are paths to one disk. Only buses that have several paths count: cheap USB
 /// bridges and disks of one batch are known to have all the same WWN.
 fn is_same(one: &DiskFacts, other: &DiskFacts) -> bool {
-    let several_paths = |disk: &DiskFacts| match disk.transport.as_deref() {
-        Some(transport) => !["usb", "sata"].contains(&transport),
-        None => true,
-    };
-    let named = |wwn: &str| ["naa.", "eui.", "uuid."].iter().any(|k| wwn.starts_with(k));
-    one.wwn.as_deref().is_some_and(named)
-        && several_paths(one)
-        && several_paths(other)
+    may_have_paths(one)
+        && may_have_paths(other)
         && (&one.wwn, &one.serial, &one.model) == (&other.wwn, &other.serial, &other.model)
         && (one.size, one.sector_size) == (other.size, other.sector_size)
         && one.transport == other.transport

@@ -21,7 +21,7 @@ use crate::disk::journal::Unfinished;
 use crate::disk::layout::{ALIGN, DataPlace, Layout, Role, TableKind, Wish, show};
 use crate::disk::release::Action;
 use crate::disk::target::Target;
-use crate::facts::{DiskFacts, user};
+use crate::facts::{DiskFacts, may_have_paths, user};
 use crate::failure::{Failure, Kind};
 use crate::image::manifest::ImageManifest;
 
@@ -137,9 +137,7 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
         consoles,
         arguments: config.os.kernel_arguments.clone(),
         multipath: match config.os.multipath {
-            Some(_) => disks_of(&inputs)
-                .filter_map(|f| f.multipath.clone())
-                .collect(),
+            Some(_) => disks_of(&inputs).filter_map(wwid_for_boot).collect(),
             None => Vec::new(),
         },
         slot: SlotBoot::new(
@@ -179,6 +177,14 @@ fn disks_of<'a>(inputs: &'a PlanInputs<'_>) -> impl Iterator<Item = &'a DiskFact
     needed.filter_map(Target::facts)
 }
 
+/// What the initrd is told of a multipath disk: nothing that the kernel or GRUB could take for
+/// something else.
+fn wwid_for_boot(disk: &DiskFacts) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._:+=@-".contains(c);
+    let wwid = disk.multipath.clone()?;
+    wwid.chars().all(is_plain).then_some(wwid)
+}
+
 /// The warnings, and those about disks with several paths of which the node will use one.
 fn several_paths(config: &Config, inputs: &PlanInputs<'_>) -> Vec<String> {
     let mut warnings = inputs.warnings.clone();
@@ -193,6 +199,20 @@ fn several_paths(config: &Config, inputs: &PlanInputs<'_>) -> Vec<String> {
             warnings.push(format!(
                 "{path} is reached over {count} paths, and multipath does not run here: the node \
                  will use one of them. Install from Harrow's medium, or start multipathd before"
+            ));
+        } else if config.os.multipath.is_some() && may_have_paths(disk) && disk.multipath.is_none()
+        {
+            warnings.push(format!(
+                "{path} has one path now, so the node will use that one alone: when it is meant to \
+                 have several, see to them and install again"
+            ));
+        } else if config.os.multipath.is_some()
+            && disk.multipath.is_some()
+            && wwid_for_boot(disk).is_none()
+        {
+            warnings.push(format!(
+                "{path} has a name that can't be told to a starting node, {:?}: it will use one path",
+                disk.multipath.as_deref().unwrap_or_default()
             ));
         }
     }

@@ -142,7 +142,9 @@ impl ReportFile {
                 .join(name),
             _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         };
-        if let Some(other) = others.iter().find(|other| real(other) == real(path)) {
+        let is_in = |folder: &Path| folder.is_dir() && real(path).starts_with(real(folder));
+        let is_other = |other: &&&Path| real(other) == real(path) || is_in(other);
+        if let Some(other) = others.iter().find(is_other) {
             return Err(refused(format!("that is {}", other.display())));
         }
         NamedTempFile::new_in(folder).map_err(|e| refused(e.to_string()))?;

@@ -50,6 +50,8 @@ pub struct Options {
     pub size: Option<u64>,
     /// Where the report goes.
     pub report: Option<PathBuf>,
+    /// Files that are read or written otherwise, so that the report must not take their place.
+    pub others: Vec<PathBuf>,
     /// Events as JSON lines.
     pub json: bool,
     /// Consoles of the node when the config does not say.
@@ -103,26 +105,21 @@ pub fn check_config(source: &Source) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decides everything; changes no disk. A refusal is the report, where one is asked for.
-pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
-    let prepared = decide(sources, options);
-    if let (Err(error), Some(path)) = (&prepared, &options.report) {
-        let names: Vec<String> = sources.iter().map(|s| s.name.to_string()).collect();
-        let mut others: Vec<&Path> = names.iter().map(Path::new).collect();
-        others.extend(options.device.as_deref());
-        refuse(ReportFile::reserve(path, &others).ok().as_ref(), error);
-    }
-    prepared
-}
-
-/// The refusal itself matters more than what is written down of it.
-fn refuse(file: Option<&ReportFile>, error: &anyhow::Error) {
-    if let Some(Err(error)) = file.map(|file| file.refuse(error)) {
+/// Writes down that an install was refused before it was begun, where its report would be.
+pub fn refuse(options: &Options, error: &anyhow::Error) {
+    let Some(path) = &options.report else { return };
+    let mut others: Vec<&Path> = options.others.iter().map(PathBuf::as_path).collect();
+    others.extend(options.image.as_deref());
+    others.extend(options.device.as_deref());
+    // The refusal itself matters more than what is written down of it.
+    let written = ReportFile::reserve(path, &others).and_then(|file| file.refuse(error));
+    if let Err(error) = written {
         tracing::warn!("{error:#}");
     }
 }
 
-fn decide(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
+/// Decides everything; changes no disk.
+pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
     let checked = read_sources(sources, random::salt());
     let origins = origins(&checked);
     let warnings = checked.problems.only(Severity::Warning);
@@ -134,14 +131,9 @@ fn decide(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
         ));
     };
     let iso_url = checked.answers.install.iso_url.as_deref();
-    if let Some(multipath) = config
-        .os
-        .multipath
-        .as_ref()
-        .filter(|_| options.size.is_none())
-    {
-        live::start_multipath(multipath)?;
-    }
+    let multipath = config.os.multipath.as_ref();
+    let multipath = multipath.filter(|_| options.size.is_none());
+    let maps = multipath.map_or(Ok(false), live::start_multipath)?;
     let place = place_of_image(options.image.as_deref(), iso_url);
     let image = ImageSet::open_at(&place, options.limits)?;
     let mut word = config.storage.overwrite.clone();
@@ -150,7 +142,7 @@ fn decide(sources: &[Source], options: &Options) -> anyhow::Result<Prepared> {
         target,
         data,
         machine,
-    } = choose_targets(&config, &word, options, &checked.main)?;
+    } = choose_targets(&config, &word, options, &checked.main, maps)?;
     let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
     let unfinished = target.unfinished();
     let ours = unfinished.as_ref().map(|(_, u)| u.install_id);
@@ -200,25 +192,26 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
         Some(path) => {
             let mut others = vec![target.path()];
             others.extend(prepared.sources.iter().map(Path::new));
+            others.extend(options.others.iter().map(PathBuf::as_path));
+            others.extend(options.image.as_deref());
             Some(ReportFile::reserve(path, &others)?)
         }
         None => None,
     };
     let mut answers = prepared.answers.clone();
-    let fetched = live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
+    let half_made = Arc::new(AtomicBool::new(false));
+    let ready = live::fetch_keys(&mut answers, &options.reach, &|line| match options.json {
         true => tracing::warn!("{line}"),
         false => printer.line(line),
     });
-    if let Err(error) = fetched {
-        refuse(report_file.as_ref(), &error);
-        return Err(error);
-    }
-    let half_made = Arc::new(AtomicBool::new(false));
-    signals::end_cleanly(target.clone(), Arc::clone(&half_made))?;
+    let ready = ready
+        .and_then(|()| signals::end_cleanly(target.clone(), Arc::clone(&half_made)))
+        .and_then(|()| answers.to_node_yaml());
+    let config = ready.inspect_err(|error| refuse(options, error))?;
     let inputs = Inputs {
         image: &prepared.image,
         origins: &prepared.origins,
-        config: answers.to_node_yaml()?.into_bytes(),
+        config: config.into_bytes(),
         half_made: &half_made,
         open: &Target::open,
         keep: &|report| {

@@ -10,7 +10,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -206,7 +205,7 @@ fn write_run(
     at: u64,
 ) -> io::Result<()> {
     if let Some(file) = direct.as_ref().filter(|_| is_aligned(bytes, at)) {
-        match file.write_all_at(bytes, at) {
+        match block.write_direct(file, bytes, at) {
             // Some file systems only say now that they can't.
             Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => *direct = None,
             other => return other,

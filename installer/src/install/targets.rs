@@ -12,12 +12,15 @@ use crate::config::{Config, DeviceChoice, Overwrite};
 use crate::disk::choose::{self, Refusal};
 use crate::disk::layout::{DataPlace, least_data_disk, least_disk};
 use crate::disk::target::Target;
-use crate::facts::{self, DiskFacts, NOT_ALLOWED, Roots};
+use crate::facts::{self, DiskFacts, NOT_ALLOWED, Roots, may_have_paths};
 use crate::failure::{Failure, Kind};
 use crate::sys::wait;
 
 /// How often a disk is looked for.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the other paths of a disk are waited for.
+const MAP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A disk that is asked for.
 struct Asked<'a> {
@@ -42,12 +45,13 @@ pub struct Chosen {
 
 /// The target of an install, and the disk for data when the config wants another one for it.
 /// `source` is the config's name. A disk that is busy with leftovers of its former life can be chosen
-/// where `word` covers it.
+/// where `word` covers it. `maps` says that multipath runs, so that a disk may still become one.
 pub fn choose_targets(
     config: &Config,
     word: &Overwrite,
     options: &Options,
     source: &str,
+    maps: bool,
 ) -> anyhow::Result<Chosen> {
     let refuse = |what: &str, hint: &str| {
         let message = format!("{source}: {what}");
@@ -106,6 +110,9 @@ pub fn choose_targets(
     });
     for asked in std::iter::once(&install).chain(&data) {
         asked.wait(options.patience);
+        if maps {
+            asked.wait_for_map();
+        }
     }
     let machine = facts::probe(&Roots::default()).disks;
     let target = install.target(&machine)?;
@@ -160,6 +167,19 @@ impl Asked<'_> {
             Ok(there.then_some(()))
         };
         wait::until("the disk", patience, PAUSE, appeared).ok();
+    }
+
+    /// Waits for further paths of a disk that may have several: those of a storage network come
+    /// seconds apart. One that has a single path stays as it is, which the plan then says.
+    fn wait_for_map(&self) {
+        let roots = Roots::default();
+        let is_settled = || {
+            let disks = facts::list(&roots);
+            let chosen = self.choose(&disks).ok().flatten();
+            let single = chosen.is_some_and(|d| may_have_paths(d) && d.multipath.is_none());
+            Ok((!single).then_some(()))
+        };
+        wait::until("the other paths", MAP_PATIENCE, PAUSE, is_settled).ok();
     }
 
     /// The disk that is meant.

@@ -17,10 +17,10 @@ use crate::sys::cmd::Cmd;
 /// How long multipathd may take to know all paths.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Starts multipath on a live system, and waits until its disks are there.
-pub fn start_multipath(multipath: &Multipath) -> anyhow::Result<()> {
+/// Starts multipath on a live system. Whether it runs there now.
+pub fn start_multipath(multipath: &Multipath) -> anyhow::Result<bool> {
     if !BootParams::probe().is_ok_and(|boot| boot.live) {
-        return Ok(());
+        return Ok(false);
     }
     fs::write(CONF, render_conf(multipath)).with_context(|| format!("writing {CONF}"))?;
     let started = Cmd::new("systemctl")
@@ -34,6 +34,10 @@ pub fn start_multipath(multipath: &Multipath) -> anyhow::Result<()> {
             "see `journalctl -u multipathd`; without os.external_storage_config one path is used",
         )
     })?;
-    let settle = Cmd::new("udevadm").args(["settle", "--timeout=60"]);
-    settle.limit(PATIENCE).run().map(drop)
+    // Some other device may take longer; the disk itself is waited for when it is chosen.
+    let settle = Cmd::new("udevadm").args(["settle", "--timeout=30"]);
+    if let Err(error) = settle.limit(PATIENCE).run() {
+        tracing::warn!("{error:#}");
+    }
+    Ok(true)
 }

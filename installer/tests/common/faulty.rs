@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +26,8 @@ pub enum Fault {
     DropsFrom(u64),
     /// There is no room for more than this many bytes.
     FullAfter(usize),
+    /// After this many writes it takes none any more that go past the page cache.
+    CachedAfter(usize),
 }
 
 /// A file that fails.
@@ -95,6 +98,28 @@ impl Block for Faulty {
         match self.admit(&(at..at + bytes.len() as u64))? {
             Verdict::Whole => self.file.write_bytes(bytes, at),
             Verdict::Half => {
+                self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
+                Err(io::Error::other("the machine is off"))
+            }
+            Verdict::Dropped => Ok(()),
+            Verdict::Elsewhere(end) => self.file.write_bytes(bytes, at % end),
+        }
+    }
+
+    fn direct(&self) -> Option<File> {
+        self.file.direct()
+    }
+
+    fn write_direct(&self, direct: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        if let Fault::CachedAfter(count) = self.fault
+            && self.writes.load(Ordering::SeqCst) >= count
+        {
+            return Err(io::Error::from_raw_os_error(22));
+        }
+        match self.admit(&(at..at + bytes.len() as u64))? {
+            Verdict::Whole => direct.write_all_at(bytes, at),
+            Verdict::Half => {
+                // The tear need not be where a direct write could end.
                 self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
                 Err(io::Error::other("the machine is off"))
             }

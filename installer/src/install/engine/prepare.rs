@@ -123,7 +123,9 @@ impl Run<'_> {
             spared.0.push(layout.of(Role::SlotA)?.range());
         } else if disk == 0 {
             let start = layout.of(Role::SlotA)?.start;
-            overwritten = start..start + self.inputs.image.manifest.slot.file.size;
+            // Whole blocks: disks discard nothing smaller.
+            let size = self.inputs.image.manifest.slot.file.size;
+            overwritten = start..start + size / STAMP as u64 * STAMP as u64;
         }
         self.clear_signatures(disk, &former, &spared, overwritten)?;
         self.prove(disk, slot_kept)
