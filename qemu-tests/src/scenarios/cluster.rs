@@ -88,7 +88,7 @@ pub fn checks(payload: Payload) -> Vec<Check> {
         Check::new("RKE2 double is ready", found("\"ready\": true"), "1"),
         Check::new("images to pull", found("\"pulled\": \\[\\]"), "1"),
         Check::new("charts to fetch", found("\"fetched_charts\": \\[\\]"), "1"),
-        Check::new("payload", "readlink -f /run/harrow/payload", place),
+        Check::new("payload", "sudo readlink -f /run/harrow/payload", place),
         Check::new(
             "archives are links",
             "sudo find /var/lib/rancher/rke2/agent/images -type f ! -name '.*' | wc -l",
@@ -104,7 +104,7 @@ pub fn checks(payload: Payload) -> Vec<Check> {
             "sudo stat -c '%a %U' /etc/rancher/rke2/rke2.yaml",
             "600 root",
         ),
-        Check::new("virtctl", "bash -lc virtctl | grep -c double", "1"),
+        Check::new("virtctl", "sudo bash -lc virtctl | grep -c double", "1"),
         Check::new(
             "harrow verify",
             "sudo harrow verify >/dev/null && echo clean",
