@@ -1,5 +1,6 @@
-//! A disk that is reached over two paths: it is one disk for the installer, holds the node through
-//! dm-multipath from the initrd on, and goes on when one of the paths is taken away.
+//! A disk with an old install that is reached over two paths: it is one disk for the installer, which
+//! takes down the maps of the old partitions. The node lies on it through dm-multipath from the
+//! initrd on, goes on when one of the paths is taken away, and boots with the other alone.
 
 use std::time::Duration;
 
@@ -24,15 +25,21 @@ const GONE: Duration = Duration::from_secs(120);
 
 /// Plays it.
 pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
-    let disk = stage.create_disk("disk.img", DISK_SIZE)?;
+    let disk = stage.bulky_file("disk.img");
     let spec = NodeSpec {
         hostname: "harrow-multipath".into(),
         public_key: stage.ssh.public_key()?,
         device: format!("{{wwn: naa.{WWN:016x}}}"),
         poweroff: true,
     };
+    let old = NodeSpec {
+        hostname: "harrow-old".into(),
+        ..spec.clone()
+    };
+    install::onto_file(stage, &old, &disk, DISK_SIZE)?;
     let on = "os:\n  external_storage_config:\n    enabled: true\n";
     let config = spec.render_config().replacen("os:\n", on, 1);
+    let config = config.replacen("install:\n", "install:\n  allow_overwrite: true\n", 1);
     let stick = stage.bulky_file("stick.img");
     write_stick(stage.iso()?, &stick, &config)?;
     let machine = Machine::new("multipath", Firmware::Bios).ssh_port(stage.ssh.port());
@@ -42,7 +49,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     install::watch(stage, install::BIOS)?;
     install::wait_off(stage)?;
 
-    stage.power_on(&with(machine))?;
+    stage.power_on(&with(machine.clone()))?;
     let wwid = format!("3{WWN:016x}");
     let more = [
         Check::new(
@@ -79,6 +86,18 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     install::done(stage, "the node goes on with one path");
     stage.vm()?.qmp.system_powerdown()?;
     install::wait_off(stage)?;
+
+    let [_, path] = paths;
+    stage.power_on(&machine.drive(path))?;
+    let alone = [
+        Check::new(
+            "the disk of /var",
+            "lsblk -s -n -r -o TYPE $(findmnt -n -o SOURCE /var) | sort | uniq -c | xargs",
+            "1 disk 1 mpath 1 part",
+        ),
+        Check::new("paths that work", working_paths(&wwid), "1"),
+    ];
+    install::prove_first_boot(stage, &spec, install::BIOS, &alone)?;
     install::judge(stage, &disk)
 }
 
