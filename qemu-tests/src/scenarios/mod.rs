@@ -81,10 +81,6 @@ pub const ALL: &[Scenario] = &[
         load: ONE_MACHINE,
         run: multipath::run,
     },
-];
-
-/// Scenarios that run only when they are named: they need ISOs with doubles of the cluster payload.
-pub const BY_NAME: &[Scenario] = &[
     Scenario {
         name: "full-offline",
         about: "flavor full with the RKE2 double, installed and booted without any network device",
@@ -101,8 +97,7 @@ pub const BY_NAME: &[Scenario] = &[
 
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    let mut all = ALL.iter().chain(BY_NAME);
-    all.find(|scenario| scenario.name == name)
+    ALL.iter().find(|scenario| scenario.name == name)
 }
 
 #[cfg(test)]
@@ -111,7 +106,7 @@ mod tests {
 
     #[test]
     fn every_scenario_is_found_by_its_name() {
-        for scenario in ALL.iter().chain(BY_NAME) {
+        for scenario in ALL {
             let found = find(scenario.name).unwrap();
             assert_eq!(
                 found.about, scenario.about,
