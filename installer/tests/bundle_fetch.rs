@@ -120,6 +120,7 @@ impl Place {
             ca: None,
             tell,
             stop,
+            layers: false,
         }
         .run(locked, &Wanted::Pinned)
     }

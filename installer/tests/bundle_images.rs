@@ -64,6 +64,7 @@ fn fetch(
         ca: None,
         tell: &|progress| told.lock().unwrap().push(progress.clone()),
         stop: &AtomicBool::new(false),
+        layers: false,
     }
     .run(locked, &Wanted::Pinned)?;
     Ok(told.into_inner().unwrap())
@@ -166,7 +167,9 @@ fn shared_layers_are_there_once() {
     assert_eq!(place.store.blobs().unwrap(), [payload.artifacts[0].sha256]);
     let (digest, _) = Digest::of_file(&dest.join("images/set.tar.zst")).unwrap();
     assert_eq!(digest, payload.artifacts[0].sha256);
-    // And nothing is fetched again for it.
+    // And nothing is fetched again for it: neither here nor where nobody answers any more.
+    drop(registry);
+    fetch(&locked, &place.store, &Registries::default()).unwrap();
     lay_out(&locked, &place.store, &dest, &Wanted::Pinned).unwrap();
 }
 
@@ -186,8 +189,12 @@ fn an_index_leads_to_our_platform_or_to_an_error() {
     let index = &listing(&place.store, &good)[1].1;
     let index: serde_json::Value = serde_json::from_slice(index).unwrap();
     assert_eq!(index["manifests"][0]["digest"], ours.digest.oci());
-    let name = &index["manifests"][1]["annotations"]["io.containerd.image.name"];
-    assert_eq!(*name, format!("a.example/team/x@{}", both.oci()));
+    // RKE2 takes names with a tag alone (k3s, `retagImages`).
+    let names = index["manifests"].as_array().unwrap().iter();
+    let names: Vec<_> = names
+        .map(|m| &m["annotations"]["io.containerd.image.name"])
+        .collect();
+    assert_eq!(names, ["a.example/team/x:v1"]);
     for pin in [other, arm.digest] {
         refused(
             fetch(
@@ -432,12 +439,7 @@ fn containerd_imports_the_archive() {
     containerd.import(&dest.join("images/set.tar.zst"));
     let expected = BTreeMap::from([
         ("a.example/team/a:v1".to_owned(), a.digest.oci()),
-        (
-            format!("a.example/team/a@{}", a.digest.oci()),
-            a.digest.oci(),
-        ),
         ("a.example/team/b:v2".to_owned(), b.digest.oci()),
-        (format!("a.example/team/b@{}", index.oci()), b.digest.oci()),
     ]);
     assert_eq!(containerd.images(), expected);
     // Every blob of both is in its content store, byte by byte.
@@ -449,5 +451,5 @@ fn containerd_imports_the_archive() {
         assert_eq!(Digest::of(&content.stdout), *digest);
     }
     let check = containerd.ctr(&["images", "check"]).run().unwrap().text();
-    assert_eq!(check.matches("complete").count(), 4, "{check}");
+    assert_eq!(check.matches("complete").count(), 2, "{check}");
 }

@@ -138,6 +138,7 @@ fn memory_does_not_grow_with_the_bundle() {
         ca: None,
         tell: &|_| {},
         stop: &AtomicBool::new(false),
+        layers: false,
     }
     .run(&locked, &Wanted::Pinned)
     .unwrap();

@@ -136,6 +136,8 @@ fn fetch_locked(
         ca: ca.as_deref(),
         tell: &|progress| teller.tell(progress),
         stop: &AtomicBool::new(false),
+        // A mirror of the cache needs them, and `verify` looks for them.
+        layers: true,
     }
     .run(locked, &options.wanted())
 }

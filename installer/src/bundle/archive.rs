@@ -161,14 +161,11 @@ fn write(store: &Store, images: &[LockedImage], out: impl Write) -> anyhow::Resu
     Ok(())
 }
 
-/// `index.json`: each image by its tag and by the digest that is pinned.
+/// `index.json`: each image by its tag. RKE2 says an error for each name without one (k3s,
+/// pkg/agent/containerd, `retagImages`).
 fn index(images: &[StoredImage]) -> serde_json::Value {
-    let mut manifests = Vec::new();
-    for image in images {
-        let reference = &image.image.image;
-        let pinned = format!("{}@{}", reference.name(), image.image.digest.oci());
-        manifests.extend([reference.to_string(), pinned].map(|name| named(image, &name)));
-    }
+    let by_tag = |image: &StoredImage| named(image, &image.image.image.to_string());
+    let manifests: Vec<_> = images.iter().map(by_tag).collect();
     json!({
         "schemaVersion": 2,
         "mediaType": manifest::OCI_INDEX,

@@ -66,6 +66,8 @@ pub struct Fetching<'a> {
     pub tell: &'a (dyn Fn(&Progress) + Sync),
     /// Ends it soon when it becomes true.
     pub stop: &'a AtomicBool,
+    /// The images themselves are wanted, too, where the archive that they were made into is there.
+    pub layers: bool,
 }
 
 /// A blob to fetch, and what comes of it.
@@ -107,7 +109,14 @@ impl Fetching<'_> {
             running: 0,
         };
         for (i, artifact) in artifacts.iter().enumerate() {
-            shared.begin(i, artifact, &tallies[i]);
+            match &artifact.content {
+                Content::Images(images)
+                    if !self.layers && archive::find(self.store, images).is_some() =>
+                {
+                    (self.tell)(&tallies[i].progress(State::Done));
+                }
+                _ => shared.begin(i, artifact, &tallies[i]),
+            }
         }
         let work = Work {
             fetching: self,

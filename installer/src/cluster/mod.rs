@@ -83,6 +83,12 @@ impl Part {
     }
 }
 
+/// Whether a file is the link by which RKE2 starts at boot.
+pub fn starts_rke2(file: &NodeFile) -> bool {
+    let wants = "/etc/systemd/system/multi-user.target.wants/rke2-";
+    file.path.starts_with(wants)
+}
+
 /// Whether a node only votes.
 fn is_witness(config: &Config) -> bool {
     config.cluster.role == NodeRole::Witness && matches!(config.mode, Mode::Join { .. })

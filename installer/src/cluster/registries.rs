@@ -46,7 +46,8 @@ struct Auth<'a> {
     password: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// RKE2 reads nothing else as a token (rancher/wharfie, pkg/registries/types.go).
+    #[serde(rename = "identity_token", skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }
 

@@ -128,6 +128,10 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
         })
     };
     let mut files = files;
+    if role == Role::Degraded {
+        // A server without its data would found a second cluster of the same name and address.
+        files.retain(|file| !cluster::starts_rke2(file));
+    }
     let payload = payload::dir_of(Path::new("/"));
     files.push(NodeFile::link(cluster::PAYLOAD_DIR, payload));
     write_files(&files, &accounts, problems);

@@ -13,9 +13,10 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::source;
-use super::state::{ApplyState, STATE_PATH};
+use super::state::{ApplyState, Role, STATE_PATH};
 use crate::bundle::{PAYLOAD_NAME, Payload};
 use crate::cluster::{PAYLOAD_DIR, Part};
+use crate::failure::{Failure, Kind};
 use crate::sys::console::Printer;
 
 /// Where an image of flavor `full` has its payload.
@@ -35,6 +36,15 @@ pub fn dir_of(image: &Path) -> &'static str {
 /// Makes the payload ready for RKE2. Says on `printer` what takes long.
 pub fn prepare(printer: &Printer) -> anyhow::Result<()> {
     let config = source::read_config(Path::new(source::OEM_DIR))?;
+    let state = ApplyState::read(Path::new(STATE_PATH))
+        .context("this system was not started by `harrow apply`")?;
+    if state.role != Role::Node {
+        return Err(Failure::error(
+            Kind::NotANode,
+            "/var is in memory, so this node takes no part in its cluster: it would be a new member",
+            "repair or replace the disk of /var, and boot again",
+        ));
+    }
     if Part::of(&config).is_none() {
         printer.line("this node is in no cluster yet: it needs no payload");
         return Ok(());
@@ -42,8 +52,6 @@ pub fn prepare(printer: &Printer) -> anyhow::Result<()> {
     if dir_of(Path::new("/")) == FETCHED {
         fetch::fetch(&config, printer)?;
     }
-    let state = ApplyState::read(Path::new(STATE_PATH))
-        .context("this system was not started by `harrow apply`")?;
     let list = Path::new(PAYLOAD_DIR).join(PAYLOAD_NAME);
     let bytes = std::fs::read(&list).with_context(|| format!("reading {}", list.display()))?;
     place::link_archives(Path::new("/"), &Payload::parse(&bytes)?)?;

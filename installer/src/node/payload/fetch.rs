@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use super::FETCHED;
 use crate::bundle::oci::Registries;
 use crate::bundle::{
-    Content, Fetching, LockedArtifact, LockedBundle, Origin, PAYLOAD_NAME, Payload, Progress,
-    State, Store, Wanted, lay_out, needed,
+    Content, Fetching, LockedArtifact, LockedBundle, LockedImage, Origin, PAYLOAD_NAME, Payload,
+    Progress, State, Store, Wanted, lay_out, needed,
 };
 use crate::cluster::{Charts, REGISTRIES_PATH};
 use crate::config::Config;
@@ -74,6 +74,7 @@ pub fn fetch(config: &Config, printer: &Printer) -> anyhow::Result<()> {
         ca: Some(ca.as_str()).filter(|ca| !ca.is_empty()),
         tell: &|progress| board.hear(progress),
         stop: &AtomicBool::new(false),
+        layers: false,
     };
     let mut pause = PAUSE.0;
     while let Err(error) = fetching.run(&locked, &wanted) {
@@ -103,13 +104,19 @@ fn is_there(artifacts: &[&LockedArtifact], dir: &Path) -> bool {
         payload.artifacts.iter().any(|item| {
             let same = match &artifact.content {
                 Content::File(file) => item.sha256 == file.sha256,
-                Content::Images(images) => item.images == *images,
+                Content::Images(images) => same_images(&item.images, images),
             };
             same && item.name == artifact.name && item.kind == artifact.kind
         })
     };
     payload.artifacts.len() == artifacts.len()
         && artifacts.iter().filter(is_among).count() == artifacts.len()
+}
+
+/// Whether two lists have the same images, in whatever order.
+fn same_images(one: &[LockedImage], other: &[LockedImage]) -> bool {
+    let all_in = |of: &[LockedImage], among: &[LockedImage]| of.iter().all(|i| among.contains(i));
+    all_in(one, other) && all_in(other, one)
 }
 
 /// How far each artifact is, said now and then.
@@ -206,6 +213,24 @@ mod tests {
         assert!(!is_there(&wanted, dir.path()), "an addon is on now");
         std::fs::write(dir.path().join(PAYLOAD_NAME), "{").unwrap();
         assert!(!is_there(&wanted, dir.path()));
+    }
+
+    #[test]
+    fn images_are_the_same_in_any_order() {
+        let image = |name: &str, content: &[u8]| LockedImage {
+            image: format!("h.example/{name}:1").parse().unwrap(),
+            digest: Digest::of(content),
+        };
+        let (a, b, c) = (image("a", b"1"), image("b", b"2"), image("b", b"3"));
+        assert!(same_images(
+            &[a.clone(), b.clone()],
+            &[b.clone(), a.clone()]
+        ));
+        assert!(!same_images(
+            &[a.clone(), b.clone()],
+            std::slice::from_ref(&a)
+        ));
+        assert!(!same_images(&[a.clone(), b], &[a, c]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use serde::Deserialize;
 
+use crate::cluster::Part;
 use crate::sys::cmd::Cmd;
 
 use super::super::render::SSH_KEYS_DIR;
@@ -15,6 +16,7 @@ use super::{Check, Node};
 pub fn check(node: &Node) -> Vec<Check> {
     vec![
         check_units(),
+        check_cluster(node),
         check_ssh_keys(),
         check_ntp(node),
         check_clock(),
@@ -40,6 +42,32 @@ fn check_units() -> Check {
         Ok((failed.is_empty(), actual))
     };
     Check::tried("failed units", "none", look())
+}
+
+/// What a node of a cluster runs.
+fn check_cluster(node: &Node) -> Check {
+    let Some(part) = Part::of(node.config) else {
+        return Check::equal("cluster", "no part of one", "no part of one".to_owned());
+    };
+    let look = || {
+        let units = [
+            "harrow-payload.service".to_owned(),
+            format!("{}.service", part.unit()),
+        ];
+        let asked = Cmd::new("systemctl")
+            .arg("is-active")
+            .args(&units)
+            .run_any()?;
+        let states = asked.text();
+        let said: Vec<String> = units
+            .iter()
+            .zip(states.lines())
+            .map(|(unit, state)| format!("{unit} {state}"))
+            .collect();
+        let good = said.len() == units.len() && states.lines().all(|state| state == "active");
+        Ok((good, said.join(", ")))
+    };
+    Check::tried("cluster", "its payload is there and RKE2 is active", look())
 }
 
 fn parse_units(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
