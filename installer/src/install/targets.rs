@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long the other paths of a disk are waited for.
 const MAP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long udev may take to name a disk that multipath made.
+const NAME_PATIENCE: Duration = Duration::from_secs(90);
+
 /// A disk that is asked for.
 struct Asked<'a> {
     /// Who asks: a key of the config, or an option.
@@ -180,6 +183,13 @@ impl Asked<'_> {
             Ok((!single).then_some(()))
         };
         wait::until("the other paths", MAP_PATIENCE, PAUSE, is_settled).ok();
+        // A busy udev names the map later than the kernel knows it.
+        let has_name = || {
+            let disks = facts::list(&roots);
+            let chosen = self.choose(&disks).ok().flatten();
+            Ok(chosen.is_none_or(|d| d.path.exists()).then_some(()))
+        };
+        wait::until("the disk's name", NAME_PATIENCE, PAUSE, has_name).ok();
     }
 
     /// The disk that is meant.

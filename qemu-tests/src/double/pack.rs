@@ -188,7 +188,7 @@ fn double_of(artifact: &Artifact, program: &Path, sets: &[String]) -> anyhow::Re
         "image-set" => pack_images(&artifact.images, Packing::Zstd),
         "chart" => release::pack_chart(artifact.chart.as_deref().unwrap_or(name), version),
         "manifest" => Ok(operator(name, version, sets).into_bytes()),
-        "program" => Ok(format!("#!/bin/sh\necho '{name} {version} ({DOUBLE})'\n").into_bytes()),
+        "program" => Ok(format!("#!/bin/sh\necho \"{name} {version} ({DOUBLE})\"\n").into_bytes()),
         other => bail!("its kind {other:?} is not known"),
     }
 }
