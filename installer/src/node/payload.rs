@@ -35,9 +35,14 @@ pub fn dir_of(image: &Path) -> &'static str {
 
 /// Makes the payload ready for RKE2. Says on `printer` what takes long.
 pub fn prepare(printer: &Printer) -> anyhow::Result<()> {
+    let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
+        Failure::error(
+            Kind::NotANode,
+            format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
+            "run it on an installed node",
+        )
+    })?;
     let config = source::read_config(Path::new(source::OEM_DIR))?;
-    let state = ApplyState::read(Path::new(STATE_PATH))
-        .context("this system was not started by `harrow apply`")?;
     if state.role != Role::Node {
         return Err(Failure::error(
             Kind::NotANode,
