@@ -117,7 +117,7 @@ fuzz fuzz-short: test-deps
 	done
 
 # The ISO comes last: the cache keeps the slot image of the last build.
-test: check fuzz-short $(if $(filter $(DOUBLE_SCENARIOS),$(SCENARIOS)),doubles) iso
+test: check fuzz-short $(if $(SCENARIOS),$(if $(filter $(DOUBLE_SCENARIOS),$(SCENARIOS)),doubles),doubles) iso
 	cargo run --locked -p qemu-tests -- run --out $(OUT) $(SCENARIOS)
 
 bench: test-deps
