@@ -19,6 +19,10 @@ use crate::sys::cmd::Cmd;
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 1 << 20;
 
+/// Up to this size, in bytes, zeros are written: a disk that is asked to make some by itself answers
+/// each time, while these wait for one sync together.
+const FEW_ZEROS: u64 = 64 << 10;
+
 /// What direct writes are aligned to; every sector size divides it.
 pub const DIRECT_ALIGN: usize = 4096;
 
@@ -116,10 +120,10 @@ impl Block for File {
         // Disks and file systems that can do it by themselves are asked to; others get zeros.
         let len = range.end.saturating_sub(range.start);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if len == 0 || rustix::fs::fallocate(self, flags, range.start, len).is_ok() {
+        if len > FEW_ZEROS && rustix::fs::fallocate(self, flags, range.start, len).is_ok() {
             return Ok(());
         }
-        let zeros = vec![0; ZEROS];
+        let zeros = vec![0; usize::try_from(len).unwrap_or(ZEROS).min(ZEROS)];
         let mut at = range.start;
         while at < range.end {
             let count = usize::try_from(range.end - at).unwrap_or(ZEROS).min(ZEROS);
@@ -202,6 +206,11 @@ mod tests {
         assert!(bytes[..5000].iter().all(|b| *b == 7));
         assert!(bytes[5000..(2 << 20) + 1].iter().all(|b| *b == 0));
         assert!(bytes[(2 << 20) + 1..].iter().all(|b| *b == 7));
+        file.zero((3 << 20) - 4096..3 << 20).unwrap();
+        file.zero(7..7).unwrap();
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes[(3 << 20) - 4096..].iter().all(|b| *b == 0));
+        assert!(bytes[(3 << 20) - 4097] == 7 && bytes[7] == 7);
         assert_eq!(file.metadata().unwrap().len(), 3 << 20);
     }
 }
