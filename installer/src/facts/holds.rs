@@ -24,8 +24,8 @@ use crate::sys::cmd::{Cmd, CmdError, Output};
 
 /// What `unreadable` says when not the disk is to blame.
 pub const NOT_ALLOWED: &str = "only root may read it";
-/// Time for each reading of a device.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Time for each reading of a device: a disk may have to spin up, which takes large ones up to 30 s.
+const LIMIT: Duration = Duration::from_secs(45);
 /// Disks that are read at once.
 const AT_ONCE: usize = 8;
 /// Where LVM keeps its metadata unless told otherwise.
