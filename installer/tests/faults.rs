@@ -97,6 +97,7 @@ fn attempt(place: &Place, fault: Fault) -> Attempt {
             writes: Arc::clone(&counted),
             bytes: AtomicUsize::new(0),
             dead: Arc::clone(&dead),
+            unsynced: Mutex::default(),
         }))
     };
     let inputs = Inputs {
@@ -158,14 +159,14 @@ fn assert_complete(place: &Place, plan: &Plan, when: &str) {
     }
 }
 
-/// Cuts an install off with each of `faults`, and finishes it.
-fn cut_off(fault: impl Fn(usize) -> Fault) {
+/// Cuts an install off with each of `faults`, at each `every`th write, and finishes it.
+fn cut_off(every: usize, fault: impl Fn(usize) -> Fault) {
     let place = Place::new();
     let whole = attempt(&place, Fault::Never);
     whole.result.unwrap();
     assert!(whole.writes > 20, "{}", whole.writes);
     let (mut begun, mut kept) = (0, 0);
-    for count in 1..=whole.writes {
+    for count in (1..=whole.writes).step_by(every) {
         fs::remove_file(place.disk()).unwrap();
         let when = format!("{:?} of {}", fault(count), whole.writes);
         let first = attempt(&place, fault(count));
@@ -183,8 +184,9 @@ fn cut_off(fault: impl Fn(usize) -> Fault) {
         assert_eq!(journal::read(&disk, SIZE).unwrap(), None, "{when}");
     }
     // Not only the ends of it: most cuts are recognised, and the slot of many is kept.
-    assert!(begun > whole.writes / 2, "{begun} of {}", whole.writes);
-    assert!(kept > 5 && kept < begun, "{kept} of {begun}");
+    let cuts = whole.writes / every;
+    assert!(begun > cuts / 2, "{begun} of {cuts}");
+    assert!(kept > 5 / every && kept < begun, "{kept} of {begun}");
 }
 
 /// A file system that takes direct writes only for a while.
@@ -203,12 +205,17 @@ fn writes_past_the_cache_can_end_at_any_time() {
 
 #[test]
 fn cut_off_after_each_write() {
-    cut_off(Fault::CutAfter);
+    cut_off(1, Fault::CutAfter);
 }
 
 #[test]
 fn cut_off_in_the_middle_of_each_write() {
-    cut_off(Fault::TornAfter);
+    cut_off(1, Fault::TornAfter);
+}
+
+#[test]
+fn cut_off_after_each_write_with_what_was_not_synced_lost() {
+    cut_off(3, Fault::LostAfter);
 }
 
 #[test]

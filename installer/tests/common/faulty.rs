@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use harrow::disk::block::Block;
 
+use super::unsynced::Unsynced;
+
 /// What happens to the writes of an install.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
@@ -18,6 +20,8 @@ pub enum Fault {
     CutAfter(usize),
     /// The same, but half of the last one was made.
     TornAfter(usize),
+    /// The same as the first, and of what was not synced about half is lost, whatever its order.
+    LostAfter(usize),
     /// Writes and reads over this byte fail.
     BadAt(u64),
     /// The disk has less than it says, and what lies beyond lands at its beginning.
@@ -43,11 +47,13 @@ pub struct Faulty {
     pub bytes: AtomicUsize,
     /// The machine is off, with all its disks.
     pub dead: Arc<Mutex<bool>>,
+    /// What a disk whose power goes may lose.
+    pub unsynced: Mutex<Unsynced>,
 }
 
 impl Faulty {
     /// How a write over `range` goes: whole, half, or not at all.
-    fn admit(&self, range: &Range<u64>) -> io::Result<Verdict> {
+    fn admit(&self, range: &Range<u64>, new: Option<&[u8]>) -> io::Result<Verdict> {
         let mut dead = self.dead.lock().unwrap();
         if *dead {
             return Err(io::Error::other("the machine is off"));
@@ -59,6 +65,16 @@ impl Faulty {
             Fault::CutAfter(count) if number > count => {
                 *dead = true;
                 Err(io::Error::other("the machine is off"))
+            }
+            Fault::LostAfter(count) => {
+                let mut unsynced = self.unsynced.lock().unwrap();
+                if number > count {
+                    *dead = true;
+                    unsynced.lose(&self.file, count as u64)?;
+                    return Err(io::Error::other("the machine is off"));
+                }
+                unsynced.note(&self.file, range, new)?;
+                Ok(Verdict::Whole)
             }
             Fault::TornAfter(count) if number == count => {
                 *dead = true;
@@ -95,7 +111,7 @@ impl Block for Faulty {
     }
 
     fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        match self.admit(&(at..at + bytes.len() as u64))? {
+        match self.admit(&(at..at + bytes.len() as u64), Some(bytes))? {
             Verdict::Whole => self.file.write_bytes(bytes, at),
             Verdict::Half => {
                 self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
@@ -116,7 +132,7 @@ impl Block for Faulty {
         {
             return Err(io::Error::from_raw_os_error(22));
         }
-        match self.admit(&(at..at + bytes.len() as u64))? {
+        match self.admit(&(at..at + bytes.len() as u64), Some(bytes))? {
             Verdict::Whole => direct.write_all_at(bytes, at),
             Verdict::Half => {
                 // The tear need not be where a direct write could end.
@@ -129,7 +145,7 @@ impl Block for Faulty {
     }
 
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
-        match self.admit(&range)? {
+        match self.admit(&range, None)? {
             Verdict::Whole => self.file.zero(range),
             Verdict::Half => {
                 let middle = range.start.midpoint(range.end);
@@ -141,7 +157,7 @@ impl Block for Faulty {
     }
 
     fn discard(&self, range: Range<u64>) -> io::Result<bool> {
-        match self.admit(&range)? {
+        match self.admit(&range, None)? {
             Verdict::Whole => self.file.discard(range),
             Verdict::Half => {
                 self.file
@@ -155,7 +171,10 @@ impl Block for Faulty {
     fn sync(&self) -> io::Result<()> {
         match *self.dead.lock().unwrap() {
             true => Err(io::Error::other("the machine is off")),
-            false => Ok(()),
+            false => {
+                self.unsynced.lock().unwrap().sync();
+                Ok(())
+            }
         }
     }
 
@@ -168,8 +187,10 @@ impl Block for Faulty {
         // Programs write little of what is theirs, so a lie about the size does not reach them; a bad
         // place does, when it is one that they write to: their superblock.
         let head = range.start..range.start + 4096;
-        let verdict = self.admit(&head)?;
+        let verdict = self.admit(&head, None)?;
         self.file.lend(range.clone(), run)?;
+        // It syncs what it wrote, and with it the whole disk.
+        self.unsynced.lock().unwrap().sync();
         if matches!(verdict, Verdict::Half) {
             self.file.zero(range.start.midpoint(range.end)..range.end)?;
             anyhow::bail!("the machine is off");

@@ -6,6 +6,7 @@
 pub mod bad_server;
 pub mod faulty;
 pub mod judge;
+pub mod unsynced;
 
 use std::fs;
 use std::path::{Path, PathBuf};
