@@ -18,8 +18,9 @@ use crate::failure::{Failure, Kind};
 /// What to do about artifacts without a pin.
 pub fn how_to_pin<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let only: Vec<String> = names.into_iter().map(|n| format!("--only {n}")).collect();
+    let them = if only.len() == 1 { "it" } else { "them" };
     format!(
-        "pin with `harrow-build bundle lock {}`; what no list of checksums names takes --by-download too",
+        "pin {them} with `harrow-build bundle lock {}`; what no list of checksums names takes --by-download too",
         only.join(" ")
     )
 }
