@@ -299,6 +299,7 @@ fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
         created: source.created()?,
         base: format!("debian {}", recipe.base.suite),
         epoch: source.epoch,
+        lacks: payload.as_ref().map(Choice::lacks).unwrap_or_default(),
     };
     let mut rootfs_overlay = overlay::read_dir(&options.overlays.join("rootfs"))?;
     rootfs_overlay.push(Entry::program("usr/bin/harrow", &options.harrow_binary));
@@ -306,7 +307,13 @@ fn read_inputs(options: &Options) -> anyhow::Result<Inputs> {
         "usr/lib/harrow/release",
         render_release(&identity),
     ));
-    rootfs_overlay.extend(payload::list(&options.bundle.locked()?)?);
+    let locked = options.bundle.locked()?;
+    // `full` is refused then; a node of `net` can still be installed, and joins nothing.
+    let unpinned = locked.unpinned_for_all().map(|u| u.name.as_str());
+    if let Some(warning) = bundle::no_cluster(unpinned) {
+        tracing::warn!("{}", warning.trim_end());
+    }
+    rootfs_overlay.extend(payload::list(&locked)?);
     let initrd_overlay = overlay::read_dir(&options.overlays.join("initrd"))?;
     Ok(Inputs {
         payload,

@@ -4,7 +4,7 @@
 //! `/usr/share/harrow/bundle.json` and `/usr/lib/harrow/payload`. What has no pin is refused before
 //! anything is fetched; the archives are links into the cache.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -58,6 +58,22 @@ impl Choice {
             locked,
             wanted,
         })
+    }
+
+    /// What the bundle names and this payload does not hold, by the addon or CNI that needs it: the
+    /// installer tells whose config does not fit the image.
+    pub fn lacks(&self) -> BTreeMap<String, Vec<String>> {
+        let pinned = self.locked.artifacts.iter();
+        let pinned = pinned.filter(|a| !self.wanted.has(&a.name, a.only_with.as_deref()));
+        let pinned = pinned.map(|a| (&a.name, &a.only_with));
+        let unpinned = self.locked.unpinned.iter().map(|u| (&u.name, &u.only_with));
+        let mut lacks: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, only_with) in pinned.chain(unpinned) {
+            if let Some(with) = only_with {
+                lacks.entry(with.clone()).or_default().push(name.clone());
+            }
+        }
+        lacks
     }
 
     /// Fetches into the cache what is not there, after a look at the room for all that an image

@@ -217,6 +217,11 @@ fn what_is_chosen_is_in_and_what_is_not_known_is_said() {
         let found: Vec<String> = names(&locked, &with).unwrap().into_iter().collect();
         assert_eq!(found, want);
     }
+    let lacks = Choice::new(&sample.options("cache", &["cilium"]));
+    let lacks = lacks.unwrap().lacks();
+    let choices: Vec<&str> = lacks.keys().map(String::as_str).collect();
+    assert_eq!(choices, ["canal", "descheduler"]);
+    assert!(lacks.values().all(|names| !names.is_empty()), "{lacks:?}");
     let error = Choice::new(&sample.options("cache", &["longhorn"])).unwrap_err();
     assert!(error.to_string().contains("--with longhorn"), "{error}");
     let hint = &Failure::of(&error).unwrap().hint;

@@ -3,6 +3,7 @@
 //! In: slot image, boot files and the initrd's overlay. Out: a folder with `manifest.json`
 //! (ARCHITECTURE.md, "The image set") in which every file is named with its digest.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -41,6 +42,8 @@ pub struct Identity {
     pub base: String,
     /// `created` in seconds since 1970.
     pub epoch: u64,
+    /// Of flavor `full`: artifacts that are not inside, by the addon or CNI that needs them.
+    pub lacks: BTreeMap<String, Vec<String>>,
 }
 
 /// Writes the image set into `dir`. What was there is removed first; the new one takes its place
@@ -108,6 +111,7 @@ fn write(
             bios_boot: boot("boot.img")?,
             bios_core: boot("core.img")?,
         },
+        lacks: identity.lacks.clone(),
     };
     let text = manifest.render()?;
     let path = dir.join(MANIFEST_NAME);
@@ -215,6 +219,7 @@ mod tests {
             created: "2026-01-01T00:00:00Z".into(),
             base: "debian trixie".into(),
             epoch: 1,
+            lacks: BTreeMap::new(),
         };
         let out = dir.path().join("image");
         std::fs::create_dir(&out).unwrap();

@@ -57,6 +57,7 @@ fn image_set(dir: &Path) -> (ImageSet, Rootfs) {
         created: "2023-11-14T22:13:20Z".into(),
         base: "debian trixie".into(),
         epoch: EPOCH,
+        lacks: std::collections::BTreeMap::new(),
     };
     let overlay = [Entry::bytes("etc/x", "y")];
     let set = set::build(

@@ -276,6 +276,7 @@ fn make_image(place: &Path) -> anyhow::Result<()> {
             file: describe(&dir, "slot.img")?,
             verity,
         },
+        lacks: std::collections::BTreeMap::new(),
         boot: BootFiles {
             kernel: boot("vmlinuz", 12 << 20)?,
             initrd: boot("initrd.img", 50 << 20)?,

@@ -2,7 +2,9 @@
 //!
 //! In: the locked bundle and the cache. Out: [`Row`]s, for a table or as JSON.
 
-use harrow::bundle::{ArtifactKind, Content, LockedArtifact, LockedBundle, Store, archive};
+use harrow::bundle::{
+    ArtifactKind, Content, LockedArtifact, LockedBundle, Store, archive, how_to_pin,
+};
 use serde::Serialize;
 
 use super::{BundleOptions, all_digests};
@@ -82,6 +84,18 @@ fn in_cache(store: &Store, artifact: &LockedArtifact) -> (Option<u64>, bool) {
     }
 }
 
+/// What it means that these have no pin, which every cluster needs; nothing when there are none.
+pub fn no_cluster<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "No cluster can be made of this: every cluster needs {}.\nTo go on, {}.\n",
+            names.join(", "),
+            how_to_pin(names.iter().copied())
+        )
+    })
+}
+
 /// The rows as a table.
 pub fn render_table(rows: &[Row]) -> String {
     let head = [
@@ -125,6 +139,40 @@ pub fn render_table(rows: &[Row]) -> String {
             text.push_str(&format!("  {}: {why}\n", row.name));
         }
         text.push_str("`harrow-build bundle lock --only NAME` pins one.\n");
+        let needed = rows.iter().filter(|r| !r.pinned && r.only_with.is_none());
+        text.extend(no_cluster(needed.map(|row| row.name.as_str())));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, only_with: Option<&str>, pinned: bool) -> Row {
+        Row {
+            name: name.to_owned(),
+            kind: ArtifactKind::Chart,
+            version: "1".to_owned(),
+            only_with: only_with.map(str::to_owned),
+            pinned,
+            why: (!pinned).then(|| "not in the lock".to_owned()),
+            size: None,
+            cached: false,
+        }
+    }
+
+    #[test]
+    fn what_no_cluster_can_do_without_is_named_all_of_it() {
+        let with = [row("a", None, true), row("b", Some("addon"), false)];
+        assert!(!render_table(&with).contains("No cluster"));
+        let without = [
+            row("a", None, false),
+            row("b", Some("x"), false),
+            row("c", None, false),
+        ];
+        let text = render_table(&without);
+        assert!(text.contains("every cluster needs a, c."), "{text}");
+        assert!(text.contains("bundle lock --only a --only c`"), "{text}");
+    }
 }

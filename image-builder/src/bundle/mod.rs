@@ -23,7 +23,7 @@ use harrow::bundle::{
 };
 use harrow::sys::net::remote::Limits;
 
-pub use list::{Row, list, render_table};
+pub use list::{Row, list, no_cluster, render_table};
 pub use lock::{HowToHash, lock};
 pub use mirror::mirror;
 
@@ -40,7 +40,7 @@ pub struct BundleOptions {
     pub registries: Option<PathBuf>,
     /// docker's `config.json`.
     pub docker_config: Option<PathBuf>,
-    /// Certificates to trust for URLs, in PEM.
+    /// Certificates to trust for URLs and registries, in PEM.
     pub ca: Option<PathBuf>,
     /// Only artifacts of these names.
     pub only: Vec<String>,
@@ -90,6 +90,7 @@ impl BundleOptions {
         if let Some(path) = &self.docker_config {
             registries.read_docker_config(path)?;
         }
+        registries.trust(self.read_ca()?.as_deref());
         Ok(registries)
     }
 

@@ -69,6 +69,17 @@ pub enum ArtifactKind {
 }
 
 impl ArtifactKind {
+    /// The most that an artifact of this kind may have in bytes when its pin does not say its size:
+    /// several times what the largest known one has.
+    pub fn limit(self) -> u64 {
+        match self {
+            Self::Manifest | Self::Chart => 64 << 20,
+            Self::Program => 1 << 30,
+            Self::Rke2 => 2 << 30,
+            Self::Images | Self::ImageSet => 32 << 30,
+        }
+    }
+
     /// Where an artifact of this kind and name lies in a payload.
     pub fn path(self, name: &str) -> String {
         match self {

@@ -159,7 +159,7 @@ impl Shared {
                 let want = Want {
                     digest: file.sha256,
                     size: file.size,
-                    limit: file.size.unwrap_or(u64::MAX),
+                    limit: file.size.unwrap_or(artifact.kind.limit()),
                     role: Role::File(file.url.clone()),
                 };
                 self.add(i, want, Then::Nothing, tally);

@@ -21,6 +21,9 @@ use crate::failure::{Failure, Kind};
 
 /// The most that RKE2's tarball may unpack to, in bytes; releases have a tenth of that.
 const TARBALL_LIMIT: u64 = 4 << 30;
+/// What the folders beside a payload's are called: the next one, and the one before.
+const FRESH: &str = "new";
+const OLD: &str = "old";
 /// What makes the tarball RKE2's.
 const RKE2_PROGRAM: &str = "bin/rke2";
 
@@ -32,11 +35,9 @@ pub fn lay_out(
     wanted: &Wanted,
 ) -> anyhow::Result<Payload> {
     let artifacts = locked.wanted(wanted)?;
-    let fresh = beside(dest, "new")?;
-    let old = beside(dest, "old")?;
-    for path in [&fresh, &old] {
-        clear(path)?;
-    }
+    clear_beside(dest)?;
+    let fresh = beside(dest, FRESH)?;
+    let old = beside(dest, OLD)?;
     for sub in ["images", "charts", "manifests", "bin"] {
         let path = fresh.join(sub);
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
@@ -64,6 +65,14 @@ pub fn lay_out(
     sync(dest)?;
     clear(&old)?;
     Ok(payload)
+}
+
+/// Takes away what a payload folder was made in, and the one before it, after a power cut.
+pub fn clear_beside(dest: &Path) -> anyhow::Result<()> {
+    for what in [FRESH, OLD] {
+        clear(&beside(dest, what)?)?;
+    }
+    Ok(())
 }
 
 fn beside(dest: &Path, what: &str) -> anyhow::Result<PathBuf> {

@@ -15,8 +15,15 @@ use super::oci::Reference;
 use super::{Artifact, ArtifactKind, Bundle, Digest, SCHEMA};
 use crate::failure::{Failure, Kind};
 
-/// What to do about an artifact without a pin.
-const HOW_TO_PIN: &str = "pin it with `harrow-build bundle lock --only NAME`";
+/// What to do about artifacts without a pin.
+pub fn how_to_pin<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let only: Vec<String> = names.into_iter().map(|n| format!("--only {n}")).collect();
+    let them = if only.len() == 1 { "it" } else { "them" };
+    format!(
+        "pin {them} with `harrow-build bundle lock {}`; what no list of checksums names takes --by-download too",
+        only.join(" ")
+    )
+}
 
 /// The pins of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -231,6 +238,11 @@ impl LockedBundle {
         Ok(serde_json::to_string_pretty(self).context("writing bundle.json")? + "\n")
     }
 
+    /// What every cluster needs and has no pin. Unless this is empty, no cluster can be made.
+    pub fn unpinned_for_all(&self) -> impl Iterator<Item = &Unpinned> {
+        self.unpinned.iter().filter(|u| u.only_with.is_none())
+    }
+
     /// The artifacts that are meant. An error when one of them has no pin or is not there: says
     /// which, and how to pin it.
     pub fn wanted(&self, wanted: &Wanted) -> anyhow::Result<Vec<&LockedArtifact>> {
@@ -242,7 +254,7 @@ impl LockedBundle {
                 all.filter(|u| meant(&u.name, &u.only_with)).collect()
             }
         };
-        if let Some(first) = missing.first() {
+        if !missing.is_empty() {
             let list: Vec<String> = missing
                 .iter()
                 .map(|u| format!("{} {} ({})", u.name, u.version, u.why))
@@ -250,7 +262,7 @@ impl LockedBundle {
             return Err(Failure::error(
                 Kind::ArtifactUnpinned,
                 format!("without a pin: {}", list.join("; ")),
-                HOW_TO_PIN.replace("NAME", &first.name),
+                how_to_pin(missing.iter().map(|u| u.name.as_str())),
             ));
         }
         if let Wanted::Named(names) = wanted {
@@ -343,6 +355,13 @@ mod tests {
             assert!(failure.message.contains(why), "{lock}: {}", failure.message);
             assert!(failure.hint.contains("bundle lock --only"));
         }
+        // All of them are named, not only the first.
+        let none = locked("schema = 1\n").unwrap();
+        let all: Vec<&str> = none.unpinned_for_all().map(|u| u.name.as_str()).collect();
+        assert_eq!(all, ["rke2", "set"]);
+        let error = none.wanted(&Wanted::With(BTreeSet::new())).unwrap_err();
+        let hint = &Failure::of(&error).unwrap().hint;
+        assert!(hint.contains("--only rke2 --only set"), "{hint}");
         let whole = locked(&format!("{one}'q.io/b:1' = 'sha256:{A}'\n")).unwrap();
         let needed = whole.wanted(&Wanted::With(BTreeSet::new())).unwrap();
         assert_eq!(needed.len(), 2, "the addon's chart is not needed");

@@ -20,9 +20,10 @@ mod transfer;
 pub use artifact::{Artifact, ArtifactKind, Bundle};
 pub use digest::Digest;
 pub use fetch::{Fetching, Progress, State, hint_of};
-pub use lay_out::{lay_out, needed};
+pub use lay_out::{clear_beside, lay_out, needed};
 pub use lock::{
     Content, Lock, LockedArtifact, LockedBundle, LockedFile, LockedImage, Pin, Unpinned, Wanted,
+    how_to_pin,
 };
 pub use origin::{Origin, REPOSITORY, blob_path};
 pub use payload::{PAYLOAD_NAME, Payload, PayloadItem};

@@ -317,14 +317,9 @@ impl Transfer<'_> {
                 .write_all(&buffer[..count])
                 .map_err(|e| Failure::of_write(e, format!("writing {}", want.digest)))?;
             if partial.size() > want.limit {
-                let limit = want.limit;
                 tally.lost(partial.size() - count as u64);
                 partial.restart()?;
-                return Err(wrong_size(
-                    place,
-                    &format!("more than {limit} bytes"),
-                    limit,
-                ));
+                return Err(too_large(place, want));
             }
             if tally.moved(count as u64) {
                 (self.tell)(&tally.progress(State::Moving));
@@ -361,15 +356,26 @@ fn check_size(place: &Place, job: &Job<'_>, size: Option<u64>) -> anyhow::Result
         (Some(size), Some(wanted)) if size != wanted => {
             Err(wrong_size(place, &format!("{size} bytes"), wanted))
         }
-        (Some(size), None) if size > want.limit => {
-            Err(wrong_size(place, &format!("{size} bytes"), want.limit))
-        }
+        (Some(size), None) if size > want.limit => Err(too_large(place, want)),
         (Some(size), _) => {
             job.expect(size);
             Ok(())
         }
         (None, _) => Ok(()),
     }
+}
+
+fn too_large(place: &Place, want: &Want) -> anyhow::Error {
+    let limit = want.limit;
+    let message = match want.size {
+        Some(_) => return wrong_size(place, &format!("more than {limit} bytes"), limit),
+        None => format!("{place} has more than {limit} bytes, the most that this kind may have"),
+    };
+    Failure::error(
+        Kind::ArtifactDamaged,
+        message,
+        "it is another file; if it has to be so large, `size` in its pin allows it",
+    )
 }
 
 fn wrong_size(place: &Place, has: &str, wanted: u64) -> anyhow::Error {

@@ -16,7 +16,7 @@ const LEAST_DISK: u64 = 1 << 30;
 pub type Form = fn(&str) -> Result<(), Wrong>;
 
 /// Every form that the schema may name.
-pub const FORMS: [(&str, Form); 49] = [
+pub const FORMS: [(&str, Form); 50] = [
     ("chart-name", formats::chart_name),
     ("config-url", config_url),
     ("console", |text| formats::console(text).map(drop)),
@@ -44,6 +44,7 @@ pub const FORMS: [(&str, Form); 49] = [
     ("mac", |text| formats::mac(text).map(drop)),
     ("mask", |text| formats::subnet_mask(text).map(drop)),
     ("memory", |text| formats::reserved_memory(text).map(drop)),
+    ("mirror-url", formats::mirror_url),
     ("model-pattern", |text| {
         formats::model_pattern(text).map(drop)
     }),
@@ -149,6 +150,9 @@ mod tests {
     #[test]
     fn good_and_bad_texts() {
         for (form, good, wrong) in [
+            ("mirror-url", "oci://a.example:5000/x", "oci://u:p@a"),
+            ("mirror-url", "https://a.example/x", "a.example/x"),
+            ("mirror-url", "oci+http://10.0.0.1", "oci://"),
             ("url", "https://a.example:443/x", "ftp://a"),
             ("url", "http://[fd00::1]:80", "https://"),
             ("config-url", "http://a/x.yaml", "tftp://a/x"),

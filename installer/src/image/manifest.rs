@@ -11,6 +11,8 @@
 //! one line without that key ([`ImageManifest::render`]). It finds damage, and is no signature.
 //! A manifest without the key is taken as it is.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,10 @@ pub struct ImageManifest {
     pub slot: SlotImage,
     /// The files that boot it.
     pub boot: BootFiles,
+    /// Of flavor `full`: names of the artifacts that are not inside, by the addon or CNI that needs
+    /// them. Images of before this key say nothing about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lacks: BTreeMap<String, Vec<String>>,
 }
 
 /// A manifest with its own digest ([`OWN_DIGEST`]).

@@ -6,6 +6,7 @@
 
 mod buffer;
 pub mod claim;
+pub mod content;
 pub mod engine;
 pub mod event;
 pub mod grub;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::claim::claim;
+use super::content;
 use super::engine::{self, Inputs};
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
@@ -136,6 +137,7 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     let maps = multipath.map_or(Ok(false), live::start_multipath)?;
     let place = place_of_image(options.image.as_deref(), iso_url);
     let image = ImageSet::open_at(&place, options.limits)?;
+    content::check(&config, &image.manifest)?;
     let mut word = config.storage.overwrite.clone();
     word.allowed |= options.allow_overwrite;
     let Chosen {

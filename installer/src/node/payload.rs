@@ -7,6 +7,7 @@
 
 mod fetch;
 mod place;
+mod tidy;
 
 use std::path::Path;
 
@@ -56,6 +57,8 @@ pub fn prepare(printer: &Printer) -> anyhow::Result<()> {
     }
     if dir_of(Path::new("/")) == FETCHED {
         fetch::fetch(&config, printer)?;
+    } else {
+        tidy::all_that_was_fetched(Path::new(fetch::STORE), Path::new(FETCHED))?;
     }
     let list = Path::new(PAYLOAD_DIR).join(PAYLOAD_NAME);
     let bytes = std::fs::read(&list).with_context(|| format!("reading {}", list.display()))?;

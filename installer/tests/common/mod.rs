@@ -88,6 +88,7 @@ impl Place {
                 file: entry(&slot),
                 verity,
             },
+            lacks: std::collections::BTreeMap::new(),
             boot: BootFiles {
                 kernel: file("vmlinuz", pattern(100_000)),
                 initrd: file("initrd.img", pattern(300_001)),

@@ -24,6 +24,8 @@ const DOCKER_SERVER: &str = "registry-1.docker.io";
 pub struct Registries {
     file: File,
     docker: BTreeMap<String, Credentials>,
+    /// Certificates that are trusted for all of them, in PEM.
+    authorities: Option<String>,
     pub(super) tokens: Tokens,
 }
 
@@ -117,6 +119,11 @@ impl Registries {
         Ok(())
     }
 
+    /// Trusts these certificates (PEM) for every registry, beside what `registries.yaml` says.
+    pub fn trust(&mut self, authorities: Option<&str>) {
+        self.authorities = authorities.map(str::to_owned);
+    }
+
     /// The servers of a registry, in the order in which they are tried.
     pub fn endpoints(&self, host: &str) -> anyhow::Result<Vec<Endpoint>> {
         let mirror = self.file.mirrors.get(host);
@@ -181,7 +188,7 @@ impl Registries {
         let mut endpoint = Endpoint {
             host: host.to_owned(),
             base,
-            ca: None,
+            ca: self.authorities.clone(),
             trust_any: false,
             rewrite: Vec::new(),
         };
@@ -205,7 +212,11 @@ impl Registries {
         }
         if let Some(path) = &tls.ca_file {
             let pem = std::fs::read_to_string(path);
-            endpoint.ca = Some(pem.with_context(|| format!("reading the CA {path}"))?);
+            let mut pem = pem.with_context(|| format!("reading the CA {path}"))?;
+            if let Some(more) = &self.authorities {
+                pem = format!("{pem}\n{more}");
+            }
+            endpoint.ca = Some(pem);
         }
         endpoint.trust_any = tls.insecure_skip_verify;
         Ok(())
@@ -286,6 +297,23 @@ mod tests {
         );
         let none = Registries::default();
         assert_eq!(bases(&none, "127.0.0.1:5000"), ["http://127.0.0.1:5000/v2"]);
+    }
+
+    #[test]
+    fn authorities_hold_for_all_registries() {
+        let own = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(own.path(), "own").unwrap();
+        let path = own.path().display();
+        let mut registries = read(&format!(
+            "configs:\n  a.example:\n    tls: {{ca_file: {path}}}\n"
+        ));
+        let ca = |registries: &Registries, host: &str| registries.endpoint(host).unwrap().ca;
+        assert_eq!(ca(&registries, "b.example"), None);
+        registries.trust(Some("site"));
+        assert_eq!(ca(&registries, "a.example").unwrap(), "own\nsite");
+        assert_eq!(ca(&registries, "b.example").unwrap(), "site");
+        let hub = registries.endpoints("docker.io").unwrap();
+        assert_eq!(hub[0].ca.as_deref(), Some("site"));
     }
 
     #[test]

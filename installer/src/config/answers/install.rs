@@ -131,8 +131,9 @@ pub struct InstallAnswers {
     /// the medium. An ISO is read in parts, so its server has to know range requests.
     #[schemars(extend("x-form" = "url-template"))]
     pub iso_url: Option<UrlText>,
-    /// Where artifacts of the cluster come from instead of the internet, for flavor `net`.
-    #[schemars(extend("x-form" = "url"), example = &"https://mirror.example.org/harrow")]
+    /// Where artifacts of the cluster come from instead of the internet, for flavor `net`: the URL of
+    /// a folder, or a registry as `oci://HOST/PATH` (`oci+http://` without TLS).
+    #[schemars(extend("x-form" = "mirror-url"), example = &"https://mirror.example.org/harrow")]
     pub bundle_mirror: Option<UrlText>,
     /// Whether container images come from the internet and not from the medium.
     #[schemars(extend("x-default" = false, "x-no-meaning" = "the flavor of the image decides: net or full"))]

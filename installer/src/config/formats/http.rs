@@ -153,6 +153,27 @@ pub fn medium_path(text: &str) -> Result<&str, Wrong> {
     Ok(path)
 }
 
+/// Where a mirror of artifacts is: a URL, or a registry as `oci://HOST/PATH`.
+pub fn mirror_url(text: &str) -> Result<(), Wrong> {
+    let registry = text
+        .strip_prefix("oci://")
+        .or_else(|| text.strip_prefix("oci+http://"));
+    let Some(rest) = registry else {
+        return http_url(text).map(drop);
+    };
+    match http_url(&format!("https://{rest}")) {
+        Ok(url) if url.credentials => wrong(
+            "a registry with a password in its URL",
+            "its credentials belong under containerd-registry, by its host",
+        ),
+        Ok(_) => Ok(()),
+        Err(_) => wrong(
+            format!("{} is no registry", quoted(&masked_url(text))),
+            "such as oci://registry.example.org:5000/harrow",
+        ),
+    }
+}
+
 /// A URL in which `{{.Hostname}}` and `<version>` stand for what is not known yet.
 pub fn url_template(text: &str) -> Result<(), Wrong> {
     http_url(&text.replace(['{', '}', '<', '>'], "-")).map(drop)

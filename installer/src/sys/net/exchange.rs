@@ -102,7 +102,7 @@ impl Fetch {
         body: Body<'_>,
     ) -> Result<http::Response<ureq::Body>, Attempt> {
         let headers = self.headers.iter();
-        request.try_roots(Time::Stall(STALL), |agent| {
+        request.try_roots(&request.url, Time::Stall(STALL), |agent| {
             if method == Method::Head {
                 let mut call = agent.head(&self.url);
                 for (name, value) in headers.clone() {

@@ -7,6 +7,7 @@
 //! query of a URL.
 
 pub mod exchange;
+mod proxy;
 pub mod remote;
 mod request;
 #[cfg(test)]

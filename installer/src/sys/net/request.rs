@@ -10,6 +10,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
 
+use super::proxy::Proxies;
 use super::{Answer, Fetch, wrong_input};
 use crate::config::formats::{self, HttpUrl, http_url, masked_url};
 use crate::failure::{Failure, Kind};
@@ -39,7 +40,7 @@ pub(super) enum Time {
 /// A request that can be made.
 pub(super) struct Request<'a> {
     fetch: &'a Fetch,
-    url: HttpUrl,
+    pub(super) url: HttpUrl,
     /// Sets of roots, tried one after the other: rustls takes only one at a time.
     roots: Vec<RootCerts>,
 }
@@ -98,7 +99,7 @@ impl<'a> Request<'a> {
             let own = self.fetch.headers.iter();
             headers.extend(own.map(|(name, value)| (&**name, value.expose().to_owned())));
         }
-        self.try_roots(time, |agent| {
+        self.try_roots(url, time, |agent| {
             let mut request = agent.get(text);
             for (name, value) in &headers {
                 request = request.header(*name, value);
@@ -110,6 +111,7 @@ impl<'a> Request<'a> {
     /// Makes a request with each set of roots until one fits the server's certificate.
     pub(super) fn try_roots(
         &self,
+        url: &HttpUrl,
         time: Time,
         mut call: impl FnMut(&Agent) -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, Attempt> {
@@ -129,6 +131,7 @@ impl<'a> Request<'a> {
             };
             let config = config
                 .max_redirects(0)
+                .proxy(Proxies::of_this_process().of(url))
                 .http_status_as_error(false)
                 .accept_encoding("identity")
                 .user_agent(concat!("harrow/", env!("CARGO_PKG_VERSION")))
