@@ -9,6 +9,7 @@ mod medium;
 mod metadata;
 mod multipath;
 mod seeds;
+mod vip;
 
 pub use fetch::follow_config_url;
 pub use keys::{GITHUB, fetch_keys, people};
@@ -16,6 +17,7 @@ pub use medium::read_from_esp;
 pub use metadata::find_metadata;
 pub use multipath::start_multipath;
 pub use seeds::{read_some_seed, says_something};
+pub use vip::check_vip;
 
 use std::fs::File;
 use std::io::Read as _;

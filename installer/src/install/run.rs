@@ -148,9 +148,13 @@ pub fn prepare(sources: &[Source], options: &Options) -> anyhow::Result<Prepared
     let needed: Vec<&Target> = std::iter::once(&target).chain(&data).collect();
     let unfinished = target.unfinished();
     let ours = unfinished.as_ref().map(|(_, u)| u.install_id);
-    let claimed = claim(&word, &needed, &machine, ours)?;
+    let mut claimed = claim(&word, &needed, &machine, ours)?;
     let actions = claimed.release.iter().flat_map(|(_, actions)| actions);
     release::check_tools(actions)?;
+    if options.size.is_none() {
+        // A file is not this machine's disk, and this network not its network.
+        claimed.warnings.extend(live::check_vip(&config)?);
+    }
     let plan = plan_install(
         &config,
         PlanInputs {
