@@ -17,8 +17,8 @@ use harrow::install::leftover;
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
 use harrow::node::apply::{self, ApplyOptions};
-use harrow::node::payload;
 use harrow::node::verify::{self, VerifyOptions};
+use harrow::node::{address, devices, payload};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
@@ -65,6 +65,11 @@ enum Verb {
     /// Fetch what of the cluster is missing, and put all of it where RKE2 looks (runs by itself at
     /// every boot, before RKE2)
     Payload,
+    /// Tell RKE2 which address of a DHCP server is this node's own (runs by itself, before RKE2)
+    Address,
+    /// Make the virtual functions of the config's devices, and take those that are for virtual
+    /// machines from their drivers (runs by itself at every boot of a node that has some)
+    Devices,
     /// Compare this running node with its config, and change nothing
     Verify(VerifyArgs),
 }
@@ -173,6 +178,8 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
             initrd: args.initrd,
         }),
         Verb::Payload => prepare_payload(),
+        Verb::Address => address::run(),
+        Verb::Devices => devices::run(),
         Verb::Verify(args) => verify_node(&args),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),

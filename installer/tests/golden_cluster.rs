@@ -160,6 +160,7 @@ fn core_kinds_fit_the_published_schemas() {
         "ClusterRole",
         "ClusterRoleBinding",
         "ConfigMap",
+        "CustomResourceDefinition",
         "DaemonSet",
         "Deployment",
         "Namespace",

@@ -146,6 +146,9 @@ fn render_addon(
             ..HelmChart::default()
         })
     };
+    if name == AddonName::PciDevices {
+        objects.push(platform::vlan_configs());
+    }
     for name in before {
         objects.push(chart(name, String::new())?.object(name));
     }

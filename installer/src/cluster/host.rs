@@ -40,6 +40,7 @@ pub(super) fn render_host(config: &Config, part: Part) -> Vec<NodeFile> {
     ];
     files.extend(render_sudo(part));
     files.extend(render_passthrough(config));
+    files.extend(render_devices(config));
     if !is_witness(config) {
         // Longhorn looks for it before its first volume asks for the socket.
         files.push(NodeFile::link(
@@ -84,7 +85,7 @@ fn modules(config: &Config) -> Vec<&'static str> {
     modules
 }
 
-/// Takes the devices that are for virtual machines from their drivers, before those have them.
+/// Gives the devices that are for virtual machines to vfio, when that is loaded.
 fn render_passthrough(config: &Config) -> Option<NodeFile> {
     let devices = config.cluster.machines.pci_devices.iter();
     let ids: Vec<String> = devices.map(|(id, _)| id.to_ascii_lowercase()).collect();
@@ -93,6 +94,34 @@ fn render_passthrough(config: &Config) -> Option<NodeFile> {
     }
     let text = format!("options vfio-pci ids={}\n", ids.join(","));
     Some(NodeFile::text("/etc/modprobe.d/harrow-vfio.conf", text))
+}
+
+/// The unit that makes virtual functions, and takes devices from drivers that had them first: those
+/// of the initrd know nothing of the config.
+fn render_devices(config: &Config) -> Vec<NodeFile> {
+    let machines = &config.cluster.machines;
+    let asked = !machines.pci_devices.is_empty() || !machines.sriov.is_empty();
+    if !asked || is_witness(config) {
+        return Vec::new();
+    }
+    const UNIT: &str = "/etc/systemd/system/harrow-devices.service";
+    let text = "[Unit]\n\
+         Description=Devices for virtual machines\n\
+         # NICs have their drivers; those of all else come with the coldplug, and find their devices taken.\n\
+         After=systemd-modules-load.service systemd-udev-trigger.service network.target\n\
+         Before=harrow-coldplug.service rke2-server.service rke2-agent.service\n\n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStartPre=-/usr/sbin/modprobe vfio-pci\n\
+         ExecStart=/usr/bin/harrow devices\n";
+    vec![
+        NodeFile::text(UNIT, text),
+        NodeFile::link(
+            "/etc/systemd/system/multi-user.target.wants/harrow-devices.service",
+            UNIT,
+        ),
+    ]
 }
 
 fn sysctls_of(config: &Config) -> Vec<(&'static str, u32)> {
@@ -204,6 +233,8 @@ impl Cluster {
     /// Whether virtual machines get devices of the node.
     pub fn uses_pci_devices(&self) -> bool {
         let addons = [AddonName::PciDevices, AddonName::Nvidia];
-        !self.machines.pci_devices.is_empty() || addons.iter().any(|a| self.addons.contains_key(a))
+        let machines = &self.machines;
+        let asked = !machines.pci_devices.is_empty() || !machines.sriov.is_empty();
+        asked || addons.iter().any(|a| self.addons.contains_key(a))
     }
 }

@@ -107,8 +107,9 @@ pub(super) fn render_kubevirt(cluster: &Cluster) -> NodeFile {
             },
             migrations: machines.migrations.clone(),
             network: Network {
-                default_network_interface: "bridge",
-                permit_bridge_interface_on_pod_network: true,
+                // A machine bridged to the pod network has the pod's address, so it can't move.
+                default_network_interface: "masquerade",
+                permit_bridge_interface_on_pod_network: false,
             },
             permitted_host_devices: (!devices.is_empty()).then_some(HostDevices {
                 pci_host_devices: devices,

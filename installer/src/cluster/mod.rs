@@ -5,6 +5,7 @@
 //! make the same bytes. Pure.
 
 mod addons;
+mod address;
 mod audit;
 mod charts;
 mod cni;
@@ -28,6 +29,7 @@ mod yaml;
 use crate::config::{Config, Mode, NodeRole};
 use crate::node::files::NodeFile;
 
+pub use address::{address_is_found, addresses_of_cluster, render_address};
 pub use audit::PATH as AUDIT_PATH;
 pub use charts::Charts;
 pub use kube_vip::IMAGE as KUBE_VIP_IMAGE;
@@ -107,6 +109,7 @@ pub fn render_node(inputs: &ClusterInputs) -> Vec<NodeFile> {
     files.extend(registries::render_registries(&cluster.registries));
     files.extend(proxy::render_proxy(inputs.config, part));
     files.extend(host::render_host(inputs.config, part));
+    files.extend(longhorn::render_disks(inputs, part));
     files.extend(registration::render_registration(cluster));
     files
 }

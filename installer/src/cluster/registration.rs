@@ -22,7 +22,8 @@ pub(super) fn render_registration(cluster: &Cluster) -> Vec<NodeFile> {
         "[Unit]\n\
          Description=Register the cluster at Rancher\n\
          ConditionPathExists=!{DONE}\n\
-         Requires=rke2-server.service\n\
+         # Neither stops the other: a Rancher that is away is asked again.\n\
+         Wants=rke2-server.service network-online.target\n\
          After=rke2-server.service network-online.target\n\
          # Rancher may be away for longer than any number of tries.\n\
          StartLimitIntervalSec=0\n\n\

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::reserve::kube_and_system;
-use super::{CONFIG_DIR, ClusterInputs, Part, audit, is_witness, yaml};
+use super::{CONFIG_DIR, ClusterInputs, Part, audit, is_witness, longhorn, yaml};
 use crate::config::formats::{self, HttpUrl};
 use crate::config::{Cluster, Cni, Ipv4Method, Mode, Profile, Vip};
 use crate::disk::layout::DataPlace;
@@ -21,8 +21,8 @@ const HARVESTER_PORT: u16 = 443;
 const DEFAULT_NODE_MASK: u8 = 24;
 /// Keeps all but the database away from a witness.
 const WITNESS_TAINT: &str = "node-role.kubernetes.io/etcd=true:NoExecute";
-/// With this label, Longhorn makes a disk of its folder on a node.
-const DISK_LABEL: (&str, &str) = ("node.longhorn.io/create-default-disk", "true");
+/// With this label, Longhorn makes a disk of its folder on a node, or disks as the node says.
+const DISK_LABEL: &str = "node.longhorn.io/create-default-disk";
 
 /// How the node knows its cluster.
 #[derive(Serialize)]
@@ -217,8 +217,11 @@ fn node<'a>(inputs: &ClusterInputs<'a>) -> Node<'a> {
     let witness = is_witness(config);
     let mut labels = cluster.labels.clone();
     if config.storage.data != DataPlace::Nowhere && !witness {
-        let (key, value) = DISK_LABEL;
-        let label = labels.entry(key.to_owned());
+        let value = match longhorn::has_v2_disks(config) {
+            true => "config",
+            false => "true",
+        };
+        let label = labels.entry(DISK_LABEL.to_owned());
         label.or_insert_with(|| value.to_owned());
     }
     let mut taints = cluster.taints.clone();

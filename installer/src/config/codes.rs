@@ -101,6 +101,11 @@ codes! {
     BondConflict Error "bond-conflict" "Options of the bond do not go together.";
     DuplicateNic Error "duplicate-nic" "The same NIC is named twice.";
     RoleConflict Error "role-conflict" "A key does not go with `install.role`.";
+    AddonConflict Error "addon-conflict" "An addon and another key undo each other's work.";
+    AddonNeeds Warning "addon-needs" "An addon or a feature needs something that no config can bring.";
+    NeedsInternet Warning "needs-internet" "A part of the cluster comes from the internet although the rest does not.";
+    VipUnnamed Warning "vip-unnamed" "The certificate of the cluster's API does not have the virtual IP, which a DHCP server chooses.";
+    DeviceNotPermitted Warning "device-not-permitted" "Virtual functions are made, but no virtual machine may have one.";
     SameDisk Warning "same-disk" "The data disk is the install disk.";
     WipeConflict Warning "wipe-conflict" "The keys about wiping disks contradict each other.";
     DiskTooSmall Error "disk-too-small" "The partitions do not fit on the disk.";
@@ -123,6 +128,7 @@ codes! {
     NoSuchDisk Error "no-such-disk" "The machine has no such disk.";
     ManyDisks Error "many-disks" "A disk rule fits several disks and does not say which.";
     NoSuchNic Error "no-such-nic" "The machine has no such NIC.";
+    ManyNics Warning "many-nics" "The machine has several NICs, and the config names none for the management network.";
     DiskInUse Warning "disk-in-use" "The disk is in use, as far as the saved facts say.";
     // Ours.
     Bug Error "bug" "Harrow contradicts itself; please report it.";

@@ -68,6 +68,7 @@ pub const FORMS: [(&str, Form); 50] = [
     ("pool", |text| formats::pool(text).map(drop)),
     ("serial", |text| formats::disk_serial(text).map(drop)),
     ("server-url", |text| formats::server_url(text).map(drop)),
+    ("sriov-device", formats::sriov_device),
     ("ssh-key", |text| formats::key_source(text).map(drop)),
     ("taint", |text| formats::taint(text).map(drop)),
     ("token", formats::token),

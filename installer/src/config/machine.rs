@@ -3,7 +3,7 @@
 //! In: answers and the machine's facts. Out: disks and NICs that are not there, a rule that
 //! fits none or several disks, sizes that do not fit.
 
-use super::answers::{Answers, DeviceChoice, InterfaceAnswers, NodeRole};
+use super::answers::{Answers, DeviceChoice, InstallMode, InterfaceAnswers, Method, NodeRole};
 use super::formats;
 use super::problem::{Code, Problems};
 use super::resolve::{data_place, sizes};
@@ -43,6 +43,7 @@ pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
         facts,
         &mut problems,
     );
+    check_management(answers, facts, &mut problems);
     for (name, link) in &install.networks {
         let field = format!("install.networks.{name}");
         check_nics(&field, &link.interfaces, facts, &mut problems);
@@ -50,6 +51,26 @@ pub fn check_machine(answers: &Answers, facts: &Facts) -> Problems {
     check_vip_mac(install.vip_hw_addr.as_deref(), facts, &mut problems);
     check_reservations(answers, facts, &mut problems);
     problems
+}
+
+/// Of several NICs that all ask for an address, the one that answers first would be the node's.
+fn check_management(answers: &Answers, facts: &Facts, problems: &mut Problems) {
+    let install = &answers.install;
+    let given = &install.management_interface;
+    let asks = matches!(given.method, None | Some(Method::Dhcp));
+    let named = !given.interfaces.is_empty() || install.mode == Some(InstallMode::Install);
+    if asks && !named && facts.nics.len() > 1 {
+        let names: Vec<&str> = facts.nics.iter().map(|n| n.name.as_str()).collect();
+        problems.add(
+            Code::ManyNics,
+            "install.management_interface.interfaces",
+            format!(
+                "names none of {}: each asks for an address, and that of any could become the node's",
+                names.join(", ")
+            ),
+            "the NICs of the management network, such as [{name: ens3}]",
+        );
+    }
 }
 
 /// The disk that a choice means. One that is named is judged later: that it can't be installed on

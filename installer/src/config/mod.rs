@@ -53,7 +53,7 @@ pub use resolved::{
     AddonName, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite, Ipv4Method,
     Ipv4Static, Machines, Management, Mirror, Mode, Multipath, Networks, NicSelector, Os,
     Overwrite, Pool, Profile, Proxy, Registries, RegistryHost, Reserved, Sizes, SnapshotClasses,
-    Snapshots, Storage, StorageKinds, Vip,
+    Snapshots, Storage, StorageKinds, Vip, VirtualFunctions,
 };
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};

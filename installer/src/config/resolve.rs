@@ -139,18 +139,25 @@ pub fn data_place(answers: &Answers) -> DataPlace {
 }
 
 /// What the kernel must be told for virtual machines to have devices of the node: an IOMMU keeps
-/// each in its place. AMD's is on by itself.
+/// each in its place (AMD's is on by itself), and vfio comes before the drivers of the initrd, as
+/// far as that has it. It is said by each node for itself, whether it creates a cluster or joins.
 fn device_arguments(cluster: &Cluster, os: &Os) -> Vec<String> {
     let said = |name: &str| {
         let mut all = os.kernel_arguments.iter();
         all.any(|argument| argument.split('=').next() == Some(name))
     };
-    let missing = ["intel_iommu=on", "iommu=pt"].into_iter();
-    let missing = missing.filter(|a| !a.split('=').next().is_some_and(said));
-    match cluster.uses_pci_devices() {
-        true => missing.map(str::to_owned).collect(),
-        false => Vec::new(),
+    if !cluster.uses_pci_devices() {
+        return Vec::new();
     }
+    let mut wanted = vec!["intel_iommu=on".to_owned(), "iommu=pt".to_owned()];
+    let devices = cluster.machines.pci_devices.iter();
+    let ids: Vec<String> = devices.map(|(id, _)| id.to_ascii_lowercase()).collect();
+    if !ids.is_empty() {
+        wanted.push("rd.driver.pre=vfio-pci".to_owned());
+        wanted.push(format!("vfio-pci.ids={}", ids.join(",")));
+    }
+    wanted.retain(|a| !a.split('=').next().is_some_and(said));
+    wanted
 }
 
 fn build_mode(answers: &Answers) -> Mode {

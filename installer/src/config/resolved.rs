@@ -15,6 +15,7 @@ use crate::disk::layout::{DataPlace, TableKind};
 pub use cluster::{
     AddonName, ChartValues, Cluster, ClusterStorage, DriverChart, Machines, Mirror, Networks, Pool,
     Profile, Proxy, Registries, RegistryHost, Reserved, SnapshotClasses, Snapshots, Vip,
+    VirtualFunctions,
 };
 
 /// A resolved configuration.

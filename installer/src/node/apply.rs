@@ -135,6 +135,10 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
     let payload = payload::dir_of(Path::new("/"));
     files.push(NodeFile::link(cluster::PAYLOAD_DIR, payload));
     write_files(&files, &accounts, problems);
+    if params.data.is_some() && role == Role::Node {
+        let sealed = seal(Path::new(render::DATA_DIR));
+        sealed.unwrap_or_else(|error| problems.note(&error));
+    }
     Ok(ApplyState {
         role,
         config_used: config.is_some(),
@@ -236,6 +240,17 @@ fn sync(path: &str) -> anyhow::Result<()> {
     let doing = || format!("syncing {path}");
     let dir = fs::File::open(path).with_context(doing)?;
     rustix::fs::syncfs(&dir).with_context(doing)
+}
+
+/// Makes a mount point that nothing can be written to while nothing is mounted there: Longhorn would
+/// begin a disk in the folder and fill VAR, when its own disk is late or gone.
+fn seal(point: &Path) -> anyhow::Result<()> {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let doing = || format!("sealing the mount point {}", point.display());
+    fs::create_dir_all(point).with_context(doing)?;
+    let dir = fs::File::open(point).with_context(doing)?;
+    let flags = ioctl_getflags(&dir).with_context(doing)?;
+    ioctl_setflags(&dir, flags | IFlags::IMMUTABLE).with_context(doing)
 }
 
 /// The machine's id; made when there is none yet.

@@ -5,10 +5,12 @@
 //! from the config ([`verify`]). What a file holds is decided by pure functions ([`render`]).
 
 pub mod accounts;
+pub mod address;
 pub mod apply;
 pub mod boot;
 pub mod charts;
 mod console;
+pub mod devices;
 mod disks;
 pub mod export;
 pub mod files;

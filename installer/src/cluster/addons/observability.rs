@@ -66,8 +66,9 @@ pub(super) fn monitoring(cluster: &Cluster) -> Map<String, Json> {
     };
     if let Some(vip) = vip {
         let url = |service: &str| {
+            // Through the API, which asks who it is; nothing else leads there from outside.
             format!(
-                "https://{vip}/api/v1/namespaces/cattle-monitoring-system/services/http:{service}/proxy/"
+                "https://{vip}:6443/api/v1/namespaces/cattle-monitoring-system/services/http:{service}/proxy/"
             )
         };
         let urls = json!({

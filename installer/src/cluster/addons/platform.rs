@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::super::object::{Meta, Spec, object};
 use super::super::values::map;
 
 /// Version of Harvester's charts and images in the payload.
 const HARVESTER: &str = "v1.8.2";
+/// That of the image with NVIDIA's tools, which is not released with them.
+const NVIDIA: &str = "v1.8-20260706";
 
 /// A controller of Harvester. Its chart pulls always, which fails without a registry although the
 /// image is there.
@@ -20,8 +23,37 @@ pub(super) fn harvester(name: &str) -> Map<String, Json> {
 pub(super) fn nvidia() -> Map<String, Json> {
     map(json!({
         "fullnameOverride": "nvidia-driver-runtime",
-        "image": {"pullPolicy": "IfNotPresent"},
+        "image": {"pullPolicy": "IfNotPresent", "tag": NVIDIA},
     }))
+}
+
+/// The kind in which Harvester's network controller has the NICs of networks of machines. The
+/// controller of PCI devices waits for it to exist, to leave those NICs alone; here there are none.
+pub(super) fn vlan_configs() -> String {
+    let spec = json!({
+        "group": "network.harvesterhci.io",
+        "names": {
+            "kind": "VlanConfig",
+            "listKind": "VlanConfigList",
+            "plural": "vlanconfigs",
+            "singular": "vlanconfig",
+        },
+        "scope": "Cluster",
+        "versions": [{
+            "name": "v1beta1",
+            "served": true,
+            "storage": true,
+            "schema": {"openAPIV3Schema": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": true,
+            }},
+        }],
+    });
+    object(
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        Meta::named("vlanconfigs.network.harvesterhci.io"),
+        Spec { spec },
+    )
 }
 
 pub(super) fn kubeovn() -> Map<String, Json> {

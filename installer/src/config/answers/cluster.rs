@@ -64,6 +64,13 @@ pub struct ClusterAnswers {
     /// PCI devices that virtual machines may have: the node gives up all of that kind. A node that has some and joins needs them too,
     /// for the modules and kernel arguments; they are permitted by what mode `create` says.
     pub pci_devices: Vec<PciDevice>,
+    /// Devices of this node that are divided into virtual functions (SR-IOV) at each boot. For
+    /// virtual machines to have one, its kind is one of `pci_devices`.
+    pub sriov: Vec<SriovDevice>,
+    /// Disks of this node that Longhorn's v2 engine gets, whole; what they hold is lost. The engine is
+    /// turned on by `longhorn-v2-data-engine-enabled` of `system_settings`, on each node.
+    #[schemars(extend("x-form" = "disk"), example = ["/dev/disk/by-id/nvme-eui.0025388b910ca9e3"])]
+    pub longhorn_v2_disks: Vec<String>,
     /// RKE2's own hardening: pods are restricted unless their namespace says otherwise, and the
     /// kernel has to be as the kubelet wants it. All nodes of a cluster should have the same.
     #[schemars(extend("x-default" = "none"))]
@@ -111,6 +118,18 @@ pub struct PciDevice {
     /// The name by which virtual machines ask for it.
     #[schemars(extend("x-form" = "device-name"), example = &"nvidia.com/TU104GL")]
     pub resource_name: String,
+}
+
+/// One of `cluster.sriov`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SriovDevice {
+    /// Its PCI address, or the name of the NIC.
+    #[schemars(extend("x-form" = "sriov-device"), example = &"0000:3b:00.0")]
+    pub device: String,
+    /// How many virtual functions it gets.
+    #[schemars(range(min = 1, max = 65535), example = 8)]
+    pub virtual_functions: Option<u32>,
 }
 
 /// `cluster.etcd_snapshots:`

@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use addons::{Addon, Addons};
-pub use cluster::{ClusterAnswers, Cni, Profile, Reservation};
+pub use cluster::{ClusterAnswers, Cni, Profile, Reservation, SriovDevice};
 pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
 pub use network::{

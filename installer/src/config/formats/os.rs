@@ -176,6 +176,41 @@ pub fn pci_id(text: &str) -> Result<(), Wrong> {
     )
 }
 
+/// Address of a function of PCI, as `lspci -D` shows it.
+pub fn pci_address(text: &str) -> Result<(), Wrong> {
+    let hex = |part: &str, len: usize| {
+        part.len() == len
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let right = || {
+        let (domain, rest) = text.split_once(':')?;
+        let (bus, rest) = rest.split_once(':')?;
+        let (slot, function) = rest.split_once('.')?;
+        let number = function.len() == 1 && matches!(function.as_bytes(), [b'0'..=b'7']);
+        Some(hex(domain, 4) && hex(bus, 2) && hex(slot, 2) && number)
+    };
+    if right() == Some(true) {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not the address of a PCI device", quoted(text)),
+        "as `lspci -D` shows it, such as 0000:3b:00.0",
+    )
+}
+
+/// A device with virtual functions: its address, or its name as a NIC.
+pub fn sriov_device(text: &str) -> Result<(), Wrong> {
+    if pci_address(text).is_ok() || super::interface_name(text).is_ok() {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is neither a PCI address nor a NIC", quoted(text)),
+        "such as 0000:3b:00.0 or ens3f0",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,5 +312,24 @@ mod tests {
         }
         let wrong = environment("A", "hunter2\n").unwrap_err();
         assert!(!wrong.message.contains("hunter2"));
+    }
+
+    #[test]
+    fn addresses_of_pci() {
+        for good in ["0000:3b:00.0", "0001:00:1f.7"] {
+            assert!(pci_address(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "3b:00.0",
+            "0000:3b:00.8",
+            "0000:3B:00.0",
+            "0000:3b:00",
+            "0000:3b:00.0/..",
+            "",
+        ] {
+            assert!(pci_address(bad).is_err(), "{bad}");
+        }
+        assert!(sriov_device("ens3f0").is_ok() && sriov_device("0000:3b:00.0").is_ok());
+        assert!(sriov_device("0000:3b:00.8").is_err() && sriov_device("a/b").is_err());
     }
 }

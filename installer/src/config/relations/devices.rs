@@ -28,6 +28,32 @@ pub fn items_are_complete(answers: &Answers, problems: &mut Problems) {
     }
 }
 
+/// Virtual functions are of use for machines that may have them.
+pub fn virtual_functions_are_of_use(answers: &Answers, problems: &mut Problems) {
+    let cluster = &answers.cluster;
+    let mut devices = Once::new("cluster.sriov", "device");
+    for (i, device) in cluster.sriov.iter().enumerate() {
+        let hint = "PCI address or NIC, such as 0000:3b:00.0 or ens3f0";
+        devices.note(i, &device.device, hint, problems);
+        if device.virtual_functions.is_none() {
+            problems.add(
+                Code::Missing,
+                format!("cluster.sriov[{i}].virtual_functions"),
+                "missing",
+                "how many, at most what sriov_totalvfs of the device says",
+            );
+        }
+    }
+    if !cluster.sriov.is_empty() && cluster.pci_devices.is_empty() {
+        problems.add(
+            Code::DeviceNotPermitted,
+            "cluster.sriov",
+            "no virtual machine may have a virtual function",
+            "their kind in cluster.pci_devices, such as {vendor_selector: \"8086:154c\", resource_name: intel.com/X710_VF}",
+        );
+    }
+}
+
 /// One key of a list's items, that each has, and no two the same.
 struct Once {
     list: &'static str,

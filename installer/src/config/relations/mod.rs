@@ -4,6 +4,7 @@
 //! be read is passed over here; its own problem is said elsewhere.
 
 mod access;
+mod addons;
 mod address;
 mod bond;
 mod devices;
@@ -33,7 +34,7 @@ pub use pods::{mask_for, node_mask, room};
 pub type Rule = fn(&Answers, &mut Problems);
 
 /// Every rule.
-pub const RULES: [Rule; 34] = [
+pub const RULES: [Rule; 38] = [
     mode::mode_is_needed,
     mode::token_is_needed,
     mode::server_url_follows_mode,
@@ -49,6 +50,7 @@ pub const RULES: [Rule; 34] = [
     vip::vip_is_complete,
     vip::vip_is_free_and_near,
     vip::vip_mac_is_free,
+    vip::vip_is_in_the_certificate,
     networks::networks_are_apart,
     networks::dns_is_a_service,
     pods::pods_fit,
@@ -67,6 +69,9 @@ pub const RULES: [Rule; 34] = [
     free_keys::pools_are_apart,
     devices::items_are_complete,
     devices::multipath_is_complete,
+    devices::virtual_functions_are_of_use,
+    addons::addons_find_what_they_need,
+    addons::v2_engine_has_disks,
     networks::machines_are_outside,
 ];
 

@@ -1,6 +1,6 @@
 //! What `install.mode` asks of other keys.
 
-use super::super::answers::{Addons, Answers, InstallMode, NodeRole};
+use super::super::answers::{Addon, Addons, Answers, InstallMode, NodeRole};
 use super::super::problem::{Code, Problems};
 use super::settings;
 
@@ -81,7 +81,7 @@ pub fn only_create_decides_the_cluster(answers: &Answers, problems: &mut Problem
             "install.cluster_dns",
             !serves && is_said(install.cluster_dns.as_ref()),
         ),
-        ("install.addons", install.addons != Addons::default()),
+        ("install.addons", !only_of_nodes(&install.addons)),
         ("system_settings", of_cluster),
         ("cluster.ip_pools", !answers.cluster.ip_pools.is_empty()),
     ] {
@@ -94,6 +94,15 @@ pub fn only_create_decides_the_cluster(answers: &Answers, problems: &mut Problem
             );
         }
     }
+}
+
+/// Whether no addons are named but those for which a node itself does something: that it has an
+/// IOMMU and vfio counts where it joins, too.
+fn only_of_nodes(addons: &Addons) -> bool {
+    let mut others = addons.clone();
+    others.harvester_pcidevices_controller = Addon::default();
+    others.nvidia_driver_toolkit = Addon::default();
+    others == Addons::default()
 }
 
 fn is_said(text: Option<&String>) -> bool {

@@ -78,20 +78,73 @@ const OF_CLUSTERS: [&str; 7] = [
     "vip-pools",
 ];
 
-/// Settings that could mean something here, but don't yet.
-const NOT_YET: [&str; 12] = [
-    "auto-disk-provision-paths",
-    "auto-rotate-rke2-certs",
-    "backup-target",
-    "cluster-pod-security-standard",
-    "default-storage-class",
-    "rancher-cluster",
-    "ssl-certificates",
-    "ssl-parameters",
-    "storage-network",
-    "vm-force-reset-policy",
-    "vm-migration-network",
-    "volume-snapshot-class",
+/// Settings that nothing here acts on, though somebody could expect it, and what does it instead.
+const ELSEWHERE: [(&str, &str, &str); 13] = [
+    (
+        "auto-disk-provision-paths",
+        "no disk is taken by a pattern",
+        "install.data_disk for Longhorn, cluster.longhorn_v2_disks for its v2 engine",
+    ),
+    (
+        "auto-rotate-rke2-certs",
+        "RKE2 renews its certificates when it starts within 120 days of their end",
+        "a reboot once in half a year is enough",
+    ),
+    (
+        "backup-target",
+        "its keys would lie in the config of a node for ever",
+        "the backup target of Longhorn's own settings, with a Secret, once the cluster runs",
+    ),
+    (
+        "cluster-pod-security-standard",
+        "the standard is RKE2's",
+        "cluster.profile: cis restricts pods but for the system's namespaces",
+    ),
+    (
+        "default-storage-class",
+        "the class longhorn is the default",
+        "the annotation storageclass.kubernetes.io/is-default-class on another, once it exists",
+    ),
+    (
+        "default-vm-termination-grace-period-seconds",
+        "KubeVirt has no such setting for all machines",
+        "spec.template.spec.terminationGracePeriodSeconds of each VirtualMachine",
+    ),
+    (
+        "rancher-cluster",
+        "it is for the Rancher inside Harvester",
+        "cluster-registration-url registers the cluster at a Rancher",
+    ),
+    (
+        "ssl-certificates",
+        "there is no page of Harvester to protect",
+        "a default certificate of the ingress: a HelmChartConfig of rke2-ingress-nginx",
+    ),
+    (
+        "ssl-parameters",
+        "there is no page of Harvester to protect",
+        "ssl-protocols and ssl-ciphers in a HelmChartConfig of rke2-ingress-nginx",
+    ),
+    (
+        "storage-network",
+        "the network would be made by Harvester's network controller",
+        "a NetworkAttachmentDefinition, named by install.harvester.longhorn.default_settings.storageNetwork",
+    ),
+    (
+        "vm-force-reset-policy",
+        "a controller of Harvester does it",
+        "nodeDownPodDeletionPolicy of install.harvester.longhorn.default_settings frees volumes of a dead node",
+    ),
+    (
+        "vm-migration-network",
+        "the network would be made by Harvester's network controller",
+        "a NetworkAttachmentDefinition in the namespace kubevirt, named as network in kubevirt-migration",
+    ),
+    (
+        "volume-snapshot-class",
+        "it is older than csi-driver-config",
+        "csi-driver-config names the classes of each driver",
+    ),
 ];
 
 /// Longhorn's settings whose range is known, in percent.
@@ -126,9 +179,10 @@ pub fn settings_are_known(answers: &Answers, problems: &mut Problems) {
             continue;
         }
         let field = format!("system_settings.{name}");
-        if NOT_YET.contains(&name.as_str()) {
-            let message = "is checked, but this version of Harrow does not act on it yet";
-            problems.add(Code::NotYet, field, message, "");
+        let elsewhere = ELSEWHERE.iter().find(|(known, _, _)| known == name);
+        if let Some((_, why, hint)) = elsewhere {
+            let message = format!("does nothing: {why}");
+            problems.add(Code::NoMeaning, field, message, *hint);
         } else {
             let message = "does nothing: it is for Harvester's own pages and services";
             problems.add(Code::NoMeaning, field, message, "it can be left out");
@@ -296,7 +350,8 @@ mod tests {
             assert!(check_setting(form(name), bad).is_err(), "{name} {bad}");
         }
         assert!(FORMS.iter().all(|(name, _)| NAMES.contains(name)));
-        for names in [&OF_NODES[..], &OF_CLUSTERS, &NOT_YET] {
+        let elsewhere = ELSEWHERE.map(|(name, _, _)| name);
+        for names in [&OF_NODES[..], &OF_CLUSTERS, &elsewhere] {
             assert!(names.iter().all(|name| NAMES.contains(name)), "{names:?}");
         }
     }

@@ -112,6 +112,23 @@ pub fn vip_mac_is_free(answers: &Answers, problems: &mut Problems) {
     }
 }
 
+/// The API's certificate is made when its server starts, and a DHCP server gives the address later.
+/// RKE2's port for joining learns names as they are used; that of the API (6443) does not.
+pub fn vip_is_in_the_certificate(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    let chosen = install.mode == Some(InstallMode::Create)
+        && install.vip_mode == Some(VipMode::Dhcp)
+        && install.vip.as_ref().is_none_or(String::is_empty);
+    if chosen && answers.sans.is_empty() {
+        problems.add(
+            Code::VipUnnamed,
+            "install.vip_mode",
+            "the DHCP server chooses the address after the API's certificate is made, so nodes can join there, but kubectl would not trust it",
+            "the address that the server keeps for vip_hw_addr as install.vip, or its DNS name in sans",
+        );
+    }
+}
+
 /// Addresses for services must not hold those of the cluster and the node.
 fn pools_leave_it(answers: &Answers, vip: Ipv4Addr, problems: &mut Problems) {
     let own = management_network(answers).map(|(ip, _)| ip);

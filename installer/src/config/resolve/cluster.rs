@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value as Json};
 
 use super::super::answers::{
-    Addon, Answers, InstallMode, NodeRole, Profile as ProfileAnswer, Reservation, VipMode,
+    Addon, Answers, InstallMode, NodeRole, Profile as ProfileAnswer, Reservation, SriovDevice,
+    VipMode,
 };
 use super::super::formats::{self, Wrong, wrong};
 use super::super::problem::Code;
@@ -17,7 +18,7 @@ use super::super::relations::{MAX_PODS, cidr_or, dns_of, node_mask};
 use super::super::relations::{POD_CIDR, SERVICE_CIDR};
 use super::super::resolved::{
     AddonName, ChartValues, Cluster, ClusterStorage, DriverChart, Machines, Networks, Pool,
-    Profile, Proxy, Reserved, Snapshots, Vip,
+    Profile, Proxy, Reserved, Snapshots, Vip, VirtualFunctions,
 };
 use super::super::secret::Secret;
 use super::Values;
@@ -189,6 +190,11 @@ fn storage(
             .map(|(key, value)| (key.clone(), settings::json_of(value)))
             .collect(),
         v2_engine: settings.v2_engine,
+        v2_disks: values.keep_all(
+            "cluster.longhorn_v2_disks",
+            &answers.cluster.longhorn_v2_disks,
+            |disk| formats::disk_path(disk).map(drop),
+        ),
         overcommit: settings.storage_overcommit.unwrap_or(default.overcommit),
         charts,
         snapshot_classes: settings.snapshot_classes.clone(),
@@ -219,7 +225,21 @@ fn machines(answers: &Answers, settings: &Settings, default: Machines) -> Machin
                 )
             })
             .collect(),
+        sriov: sriov(answers),
     }
+}
+
+/// What is missing is said by the rules between keys.
+fn sriov(answers: &Answers) -> Vec<VirtualFunctions> {
+    let devices = answers.cluster.sriov.iter();
+    let usable = devices.filter(|d| formats::sriov_device(&d.device).is_ok());
+    let functions = |d: &SriovDevice| {
+        Some(VirtualFunctions {
+            device: d.device.clone(),
+            count: d.virtual_functions?,
+        })
+    };
+    usable.filter_map(functions).collect()
 }
 
 fn addons(answers: &Answers, values: &mut Values) -> BTreeMap<AddonName, ChartValues> {

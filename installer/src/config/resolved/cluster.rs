@@ -201,6 +201,8 @@ pub struct ClusterStorage {
     pub longhorn: Map<String, Json>,
     /// Whether Longhorn's v2 engine is on.
     pub v2_engine: bool,
+    /// Paths of whole disks that it gets of this node.
+    pub v2_disks: Vec<String>,
     /// Percent of a disk's size that volumes may add up to.
     pub overcommit: u32,
     /// Charts of further storage drivers.
@@ -248,6 +250,17 @@ pub struct Machines {
     pub state_class: Option<String>,
     /// PCI devices that they may have: vendor and device, and the name to ask for.
     pub pci_devices: Vec<(String, String)>,
+    /// Devices of this node that get virtual functions.
+    pub sriov: Vec<VirtualFunctions>,
+}
+
+/// One of `cluster.sriov`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualFunctions {
+    /// PCI address, or name of the NIC.
+    pub device: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// Values for a chart, which may hold secrets: `Debug` does not show them.
@@ -341,6 +354,7 @@ impl Default for Cluster {
                 replicas: 3,
                 longhorn: Map::new(),
                 v2_engine: false,
+                v2_disks: Vec::new(),
                 overcommit: 200,
                 charts: Vec::new(),
                 snapshot_classes: BTreeMap::new(),
@@ -353,6 +367,7 @@ impl Default for Cluster {
                 migrations: Map::new(),
                 state_class: None,
                 pci_devices: Vec::new(),
+                sriov: Vec::new(),
             },
             addons: BTreeMap::new(),
             registration_url: None,
