@@ -16,7 +16,7 @@ const LEAST_DISK: u64 = 1 << 30;
 pub type Form = fn(&str) -> Result<(), Wrong>;
 
 /// Every form that the schema may name.
-pub const FORMS: [(&str, Form); 50] = [
+pub const FORMS: [(&str, Form); 51] = [
     ("chart-name", formats::chart_name),
     ("config-url", config_url),
     ("console", |text| formats::console(text).map(drop)),
