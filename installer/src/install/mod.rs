@@ -7,8 +7,10 @@
 mod buffer;
 pub mod claim;
 pub mod engine;
+pub mod esp;
 pub mod event;
 pub mod grub;
+pub mod grubenv;
 pub mod leftover;
 pub mod plan;
 pub mod readback;
@@ -18,3 +20,5 @@ mod signals;
 pub mod slot;
 pub mod step;
 mod targets;
+pub mod upgrade;
+pub mod version;

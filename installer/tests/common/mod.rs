@@ -5,7 +5,9 @@
 
 pub mod bad_server;
 pub mod faulty;
+pub mod grub;
 pub mod judge;
+pub mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};
