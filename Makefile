@@ -17,7 +17,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 BUILD_PACKAGES := build-essential mmdebstrap debian-archive-keyring squashfs-tools xorriso zstd e2fsprogs
 TEST_PACKAGES  := $(BUILD_PACKAGES) qemu-system-x86 qemu-utils ovmf gdisk fdisk dosfstools mtools cryptsetup-bin \
-                  openssh-client openssl util-linux python3-venv docker-registry containerd iproute2 iputils-arping
+                  openssh-client openssl util-linux python3-venv docker-registry containerd iproute2 iputils-arping \
+                  grub-common grub-emu
 
 # Kubernetes' published schemas, for the tests of rendered manifests.
 SCHEMAS := target/kubernetes-validate

@@ -2,6 +2,7 @@
 
 mod config;
 mod disks;
+mod node;
 mod render;
 mod said;
 
@@ -18,7 +19,7 @@ use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
 use harrow::node::apply::{self, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
-use harrow::node::{address, devices, payload};
+use harrow::node::{address, devices, health, payload};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
@@ -72,6 +73,17 @@ enum Verb {
     Devices,
     /// Compare this running node with its config, and change nothing
     Verify(VerifyArgs),
+    /// Show what this node runs: its slots, its health, what became of the last upgrade
+    Status(node::StatusArgs),
+    /// Write a new image into the slot that does not run, and reboot into it
+    ///
+    /// What runs is not touched. The new slot has three boots to get healthy; a boot that does not
+    /// restarts the machine, and after the third the old slot runs again.
+    Upgrade(node::UpgradeArgs),
+    /// Reboot into what is in the other slot, on trial as an upgrade is
+    Rollback(node::RollbackArgs),
+    /// Wait until this boot is healthy, and decide about its slot (runs by itself at every boot)
+    Health,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -181,6 +193,10 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
         Verb::Address => address::run(),
         Verb::Devices => devices::run(),
         Verb::Verify(args) => verify_node(&args),
+        Verb::Status(args) => node::status(&args),
+        Verb::Upgrade(args) => node::upgrade(args),
+        Verb::Rollback(args) => node::rollback(&args),
+        Verb::Health => health::run(),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),
         Verb::Disks(args) => disks::run(&args),

@@ -45,6 +45,10 @@ pub enum Kind {
     NodeDiffers,
     /// What only a node can do was asked of another system, or without its rights.
     NotANode,
+    /// This node can't be upgraded with that image, or not now.
+    UpgradeRefused,
+    /// This node is not healthy.
+    NodeUnhealthy,
     /// A bundle, its lock or a mirror of it is not what it should be.
     BundleInvalid,
     /// An artifact that is needed has no pin.
@@ -59,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its exit code and meaning; the documented contract.
-    pub const TABLE: [(Self, u8, &'static str); 23] = [
+    pub const TABLE: [(Self, u8, &'static str); 25] = [
         (Self::ConfigMissing, 10, "the config can't be read"),
         (Self::ConfigInvalid, 11, "the config has problems"),
         (
@@ -98,6 +102,12 @@ impl Kind {
             61,
             "only root on an installed node can do this",
         ),
+        (
+            Self::UpgradeRefused,
+            62,
+            "this node can't be upgraded or rolled back so, or not now",
+        ),
+        (Self::NodeUnhealthy, 63, "the node is not healthy"),
         (
             Self::BundleInvalid,
             70,

@@ -3,9 +3,10 @@
 //! In: a window on the target, a label, files as readers. Out: a file system that firmware,
 //! GRUB and people can read. Times are not set, so equal input gives equal bytes.
 
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
 
 use super::cache::Cache;
 use super::fat_dots;
@@ -107,6 +108,33 @@ impl<'a> Fat<'a> {
             .read_to_end(&mut bytes)
             .with_context(context)?;
         Ok(Some(bytes))
+    }
+
+    /// The sha256 of a file in hex, `None` when there is no such file.
+    pub fn digest(&self, path: &str) -> anyhow::Result<Option<String>> {
+        let context = || format!("reading {path} of the FAT file system");
+        let mut file = match self.fs.root_dir().open_file(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(context)?,
+        };
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer).with_context(context)? {
+                0 => return Ok(Some(hex::encode(hash.finalize()))),
+                count => hash.update(&buffer[..count]),
+            }
+        }
+    }
+
+    /// Size of a file in bytes, 0 when there is no such file.
+    pub fn size_of(&self, path: &str) -> anyhow::Result<u64> {
+        let mut file = match self.fs.root_dir().open_file(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            other => other.with_context(|| format!("reading {path} of the FAT file system"))?,
+        };
+        file.seek(SeekFrom::End(0))
+            .with_context(|| format!("reading {path} of the FAT file system"))
     }
 
     /// Writes what is pending and closes the file system. Needed after writing only.

@@ -55,7 +55,7 @@ fn gpt(disk: &dyn Block, size: u64, sector: u64) -> Vec<Range<u64>> {
 }
 
 /// An entry of an MBR: its type, its start and length in sectors.
-fn entries(disk: &dyn Block, at: u64) -> Vec<(u8, u64, u64)> {
+pub(super) fn entries(disk: &dyn Block, at: u64) -> Vec<(u8, u64, u64)> {
     let mut sector = [0; 512];
     let whole = disk.read_bytes(&mut sector, at).is_ok_and(|n| n == 512);
     if !whole || sector[510..] != [0x55, 0xaa] {

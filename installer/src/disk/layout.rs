@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::config::Sizes;
 
+mod found;
 mod place;
 
 pub use place::{least_data_disk, least_disk};

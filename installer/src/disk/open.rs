@@ -37,6 +37,16 @@ impl OpenDisk {
         let path = disk.path.display().to_string();
         choose::candidate_by_name(&disk, 0).map_err(|why| why.failure(&path))?;
         check_not_held(&disk.path)?;
+        Self::open_found(planned, disk, roots)
+    }
+
+    /// The same for the disk that this system runs from: it is in use, and stays so.
+    pub fn open_running(planned: &DiskFacts, roots: &Roots) -> anyhow::Result<Self> {
+        Self::open_found(planned, find(planned, roots)?, roots)
+    }
+
+    fn open_found(planned: &DiskFacts, disk: DiskFacts, roots: &Roots) -> anyhow::Result<Self> {
+        let path = disk.path.display().to_string();
         let file = File::options().read(true).write(true).open(&disk.path);
         let file = file.map_err(|e| Failure::of_write(e, format!("opening {path}")))?;
         lock_file(&file, &disk.path)?;

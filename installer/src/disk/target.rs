@@ -170,6 +170,17 @@ impl Target {
         }
     }
 
+    /// Opens the disk that this system runs from, for writing what of it is not in use.
+    pub fn open_running(&self) -> anyhow::Result<Box<dyn Block>> {
+        match self {
+            Self::Disk(planned) => {
+                let open = OpenDisk::open_running(planned, &Roots::default())?;
+                Ok(Box::new(open))
+            }
+            Self::File { .. } => self.open(),
+        }
+    }
+
     /// Opens the target for writing. A disk is compared once more with what was planned,
     /// since names may have moved, and is locked; a file is created.
     pub fn open(&self) -> anyhow::Result<Box<dyn Block>> {

@@ -254,6 +254,17 @@ pub(crate) fn superblock(params: &Params, data_blocks: u64) -> [u8; BLOCK] {
     block
 }
 
+/// Salt and UUID of a superblock that [`superblock`] made.
+pub(crate) fn parse_superblock(block: &[u8; BLOCK]) -> Option<Params> {
+    let size = usize::from(u16::from_le_bytes([block[80], block[81]]));
+    let params = Params {
+        salt: block.get(SALT_OFFSET..SALT_OFFSET + size)?.to_vec(),
+        uuid: uuid::Uuid::from_slice(&block[16..32]).ok()?,
+    };
+    let blocks = u64::from_le_bytes(block[72..80].try_into().ok()?);
+    (superblock(&params, blocks) == *block).then_some(params)
+}
+
 /// A tree that is computed while data streams by, with one hash block in memory per level.
 struct RunningTree {
     hasher: Hasher,

@@ -6,6 +6,7 @@
 mod boot;
 mod prepare;
 mod told;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -201,6 +202,11 @@ impl Run<'_> {
             Step::WriteOem => self.write_oem(),
             Step::FinishOem => self.finish_oem(),
             Step::WriteTable { disk } => self.write_table(*disk),
+            Step::RetireSlot { role } => self.retire_slot(*role),
+            Step::WriteKernel { role, .. } => self.write_kernel(*role),
+            Step::WriteLoaders { .. } => self.write_loaders(),
+            Step::WriteMenu { role } => self.write_menu(*role),
+            Step::StartTrial { role } => self.start_trial(*role),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The boot menu of an installed disk: `grub.cfg`, one `slot.cfg` per slot, `grubenv`.
+//! The boot menu of an installed disk: `grub.cfg` and one `slot.cfg` per slot.
 //!
 //! In: consoles, arguments, what identifies a slot. Out: the text of the files. Pure. GRUB for
 //! BIOS and GRUB for UEFI read the same files, relative to the ESP that GRUB came from.
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::layout::{Layout, Role};
 use crate::failure::{Failure, Kind};
 use crate::image::manifest::Verity;
+use crate::sys::cmdline::Cmdline;
 
 /// Folder of GRUB's own files on the ESP; the prefix that Debian's signed GRUB has built in.
 pub const GRUB_DIR: &str = "EFI/debian";
@@ -98,6 +99,16 @@ pub fn slot_dir(role: Role) -> String {
     format!("EFI/harrow/{}", slot_letter(role))
 }
 
+/// The menu on the ESP.
+pub fn menu_path() -> String {
+    format!("{GRUB_DIR}/grub.cfg")
+}
+
+/// The environment block on the ESP.
+pub fn env_path() -> String {
+    format!("{GRUB_DIR}/grubenv")
+}
+
 /// The kernel's command line for a slot.
 pub fn render_arguments(menu: &BootMenu) -> String {
     let slot = &menu.slot;
@@ -110,7 +121,7 @@ pub fn render_arguments(menu: &BootMenu) -> String {
         format!("systemd.verity_root_data={device}"),
         format!("systemd.verity_root_hash={device}"),
         format!(
-            "systemd.verity_root_options=hash-offset={},superblock=true",
+            "systemd.verity_root_options=hash-offset={},superblock=true,panic-on-corruption",
             slot.hash_offset
         ),
         format!("harrow.boot.slot={}", slot.letter()),
@@ -135,7 +146,7 @@ pub fn render_arguments(menu: &BootMenu) -> String {
     words.join(" ")
 }
 
-/// `slot.cfg`: the menu entry of one slot.
+/// `slot.cfg`: the menu entry of one slot. `grub.cfg` says by a variable when it is on trial.
 pub fn render_slot(menu: &BootMenu) -> anyhow::Result<String> {
     let slot = &menu.slot;
     let arguments = render_arguments(menu);
@@ -157,17 +168,51 @@ pub fn render_slot(menu: &BootMenu) -> anyhow::Result<String> {
     let (dir, letter) = (slot_dir(slot.role), slot.letter());
     Ok(format!(
         "menuentry 'Harrow {version} (slot {letter})' --id slot-{letter} {{\n\
-         \x20   linux /{dir}/vmlinuz {arguments}\n\
+         \x20   linux /{dir}/vmlinuz {arguments} ${{trial_{letter}}}\n\
          \x20   initrd /{dir}/initrd.img\n\
          }}\n",
         version = slot.version,
     ))
 }
 
+/// What a `slot.cfg` says of the image in its slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotEntry {
+    /// Its version.
+    pub version: String,
+    /// dm-verity root hash.
+    pub root_hash: String,
+    /// Where the hash tree starts in the slot, in bytes.
+    pub hash_offset: u64,
+}
+
+impl SlotEntry {
+    /// Reads what [`render_slot`] wrote, of this version or another.
+    pub fn parse(text: &str) -> Option<Self> {
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("linux "))?;
+        let words = Cmdline::parse(line);
+        let options = words.get("systemd.verity_root_options")?;
+        let offset = options
+            .split(',')
+            .find_map(|o| o.strip_prefix("hash-offset="));
+        let title = text.split('\'').nth(1)?;
+        Some(Self {
+            version: title.split(' ').nth(1)?.to_owned(),
+            root_hash: words.get("roothash")?.to_owned(),
+            hash_offset: offset?.parse().ok()?,
+        })
+    }
+}
+
 /// `grub.cfg`: terminals, which slot is booted, and the entries of both slots.
 ///
-/// `grubenv` holds `slot` (the good one) and, during an upgrade, `trial` with `tries`: each boot
-/// of the trial slot costs one try, and without tries left the good slot boots again.
+/// What decides lies in `grubenv`, see [`super::grubenv`]. A trial boot costs a try, and one that could
+/// not be counted is not made. Without tries left the good slot boots; each of its boots is
+/// counted too, until the node says that it came up. After [`super::grubenv::TRIES`] that did not
+/// come up, the other slot is the good one, when there is one. A slot that can't even be
+/// loaded gives way to the other one at once.
 pub fn render_grub_cfg(consoles: &[String]) -> String {
     let terminals = serial_of(consoles).map_or_else(String::new, |(unit, speed)| {
         format!(
@@ -178,27 +223,65 @@ pub fn render_grub_cfg(consoles: &[String]) -> String {
         )
     });
     format!(
-        "# The boot menu of a Harrow node; written by the installer and by upgrades.\n\
-         {terminals}\
-         load_env\n\
-         set boot_slot=\"${{slot}}\"\n\
-         if [ -n \"${{trial}}\" ]; then\n\
-         \x20   if [ \"${{tries}}\" = 3 ]; then set tries=2; set boot_slot=\"${{trial}}\"\n\
-         \x20   elif [ \"${{tries}}\" = 2 ]; then set tries=1; set boot_slot=\"${{trial}}\"\n\
-         \x20   elif [ \"${{tries}}\" = 1 ]; then set tries=0; set boot_slot=\"${{trial}}\"\n\
-         \x20   fi\n\
-         \x20   save_env tries\n\
-         fi\n\
-         set default=\"slot-${{boot_slot}}\"\n\
-         set timeout=3\n\
-         for letter in a b; do\n\
-         \x20   if [ -f /EFI/harrow/$letter/slot.cfg ]; then source /EFI/harrow/$letter/slot.cfg; fi\n\
-         done\n\
-         if [ \"$grub_platform\" = efi ]; then\n\
-         \x20   menuentry 'Firmware setup' --id firmware {{ fwsetup }}\n\
-         fi\n"
+        "# The boot menu of a Harrow node; written by the installer and by upgrades.\n{terminals}{DECISION}"
     )
 }
+
+/// GRUB can't calculate, so each count has its own line.
+const DECISION: &str = r#"load_env
+if [ "${slot}" = b ]; then set other=a; else set slot=a; set other=b; fi
+if [ ! -f /EFI/harrow/$slot/slot.cfg ]; then
+    set lost=$slot
+    set slot=$other
+    set other=$lost
+fi
+set boot_slot=$slot
+set counted=""
+if [ -n "${trial}" -a -f "/EFI/harrow/${trial}/slot.cfg" ]; then
+    if [ "${tries}" = 3 ]; then set tries=2; set counted=yes
+    elif [ "${tries}" = 2 ]; then set tries=1; set counted=yes
+    elif [ "${tries}" = 1 ]; then set tries=0; set counted=yes
+    fi
+    if [ -n "${counted}" ]; then
+        if save_env tries; then
+            set boot_slot=$trial
+            set trial_words="harrow.boot.trial"
+        fi
+    fi
+fi
+if [ -z "${counted}" ]; then
+    if [ "${boots}" = 3 ]; then
+        if [ -f /EFI/harrow/$other/slot.cfg ]; then
+            set left=$slot
+            set slot=$other
+            set other=$left
+            set boots=1
+            if save_env slot left boots; then set boot_slot=$slot; fi
+        fi
+    else
+        if [ "${boots}" = 2 ]; then set boots=3
+        elif [ "${boots}" = 1 ]; then set boots=2
+        else set boots=1
+        fi
+        save_env boots
+    fi
+fi
+if [ "${boot_slot}" = a ]; then
+    set trial_a="${trial_words}"
+    set fallback=slot-b
+else
+    set trial_b="${trial_words}"
+    set fallback=slot-a
+fi
+set default="slot-${boot_slot}"
+set timeout=3
+for letter in a b; do
+    if [ -f /EFI/harrow/$letter/slot.cfg ]; then source /EFI/harrow/$letter/slot.cfg; fi
+done
+if [ "$grub_platform" = efi ]; then
+    menuentry 'Firmware setup' --id firmware { fwsetup }
+fi
+"#;
 
 /// Unit and speed of the last serial console that is a PC's COM port.
 fn serial_of(consoles: &[String]) -> Option<(u32, u32)> {
@@ -212,21 +295,6 @@ fn serial_of(consoles: &[String]) -> Option<(u32, u32)> {
         let digits: String = options.chars().take_while(char::is_ascii_digit).collect();
         Some((unit, digits.parse().unwrap_or(9600)))
     })
-}
-
-/// Size of a GRUB environment block.
-const ENV_SIZE: usize = 1024;
-
-/// `grubenv`: GRUB's environment block with these variables (GRUB manual, "Environment block":
-/// a signature line, `name=value` lines, filled up with `#` to 1024 bytes).
-pub fn render_env(variables: &[(&str, &str)]) -> Vec<u8> {
-    let mut text = String::from("# GRUB Environment Block\n");
-    for (name, value) in variables {
-        text += &format!("{name}={value}\n");
-    }
-    let mut block = text.into_bytes();
-    block.resize(ENV_SIZE, b'#');
-    block
 }
 
 #[cfg(test)]
@@ -259,9 +327,9 @@ mod tests {
         for part in [
             format!("systemd.verity_root_data=PARTUUID={} ", menu.slot.slot_id),
             format!("harrow.boot.var=PARTUUID={} ", menu.slot.var_id),
-            "hash-offset=4096,superblock=true ".into(),
+            "hash-offset=4096,superblock=true,panic-on-corruption ".into(),
             " harrow.boot.multipath=3600a0b80001327d8 ".into(),
-            "console=tty0 console=ttyS1,57600n8 intel_iommu=on\n".into(),
+            "console=tty0 console=ttyS1,57600n8 intel_iommu=on ${trial_a}\n".into(),
             "initrd /EFI/harrow/a/initrd.img".into(),
         ] {
             assert!(text.contains(&part), "{part} in {text}");
@@ -285,9 +353,12 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_block_has_grubs_size() {
-        let block = render_env(&[("slot", "a")]);
-        assert_eq!(block.len(), 1024);
-        assert!(block.starts_with(b"# GRUB Environment Block\nslot=a\n###"));
+    fn a_menu_entry_says_what_is_in_its_slot() {
+        let menu = menu();
+        let entry = SlotEntry::parse(&render_slot(&menu).unwrap()).unwrap();
+        assert_eq!(entry.version, "1.2.3");
+        assert_eq!(entry.root_hash, menu.slot.root_hash);
+        assert_eq!(entry.hash_offset, 4096);
+        assert_eq!(SlotEntry::parse("menuentry 'Harrow' {\n}\n"), None);
     }
 }

@@ -69,6 +69,8 @@ pub enum Purpose {
     Data,
     /// Nothing: it is only emptied.
     Wipe,
+    /// The system, which it has already: its other slot is written.
+    Upgrade,
 }
 
 /// An install that is gone on with.
@@ -127,11 +129,7 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
         Some(target) => Some(Layout::of_data(target.shape(), install_id)?),
         None => None,
     };
-    let consoles = match &config.os.tty {
-        Some(tty) if tty.starts_with("tty0") => vec![tty.clone()],
-        Some(tty) => vec!["tty0".to_owned(), tty.clone()],
-        None => inputs.consoles.to_vec(),
-    };
+    let consoles = consoles_of(config, inputs.consoles);
     let warnings = several_paths(config, &inputs);
     let menu = BootMenu {
         consoles,
@@ -169,6 +167,15 @@ pub fn plan_install(config: &Config, inputs: PlanInputs<'_>) -> anyhow::Result<P
     };
     plan.steps = steps_of(&plan, &inputs.release, manifest, esp)?;
     Ok(plan)
+}
+
+/// The consoles that the config names, else those given.
+pub(super) fn consoles_of(config: &Config, given: &[String]) -> Vec<String> {
+    match &config.os.tty {
+        Some(tty) if tty.starts_with("tty0") => vec![tty.clone()],
+        Some(tty) => vec!["tty0".to_owned(), tty.clone()],
+        None => given.to_vec(),
+    }
 }
 
 /// The disks that the node will use.
@@ -294,6 +301,7 @@ fn steps_of(
             slot_kept: disk == 0 && slot_kept,
         },
         Purpose::Wipe => Step::WipeDisk { disk },
+        Purpose::Upgrade => Step::OpenTarget { disk, needed: true },
     }));
     steps.push(Step::WriteOem);
     steps.push(Step::WriteSlot {
@@ -384,6 +392,7 @@ impl fmt::Display for PlannedDisk {
             Purpose::Install => "Target",
             Purpose::Data => "Data disk",
             Purpose::Wipe => "Wiped disk",
+            Purpose::Upgrade => return writeln!(f, "This node's disk: {}", self.target.describe()),
         };
         writeln!(f, "{purpose}: {}", self.target.describe())?;
         if let Some(facts) = self.target.facts().filter(|f| !f.users.is_empty()) {

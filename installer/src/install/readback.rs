@@ -15,8 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::slot::{Slot, joined};
 use crate::failure::{Failure, Kind};
-use crate::image::manifest::SlotImage;
-use crate::image::verity::{BLOCK, DIGEST, Hash, Hasher, PER_BLOCK, Params, superblock};
+use crate::image::manifest::{FileEntry, SlotImage, Verity};
+use crate::image::verity::{
+    BLOCK, DIGEST, Hash, Hasher, PER_BLOCK, Params, parse_superblock, superblock,
+};
+use crate::install::grub::SlotEntry;
 
 /// Blocks that a thread takes at once: as many as two hash blocks cover.
 const SHARE: u64 = 2 * PER_BLOCK as u64;
@@ -76,6 +79,47 @@ pub fn read_back(
         ),
         "the disk, its cable or this machine's memory is failing: see `dmesg`, and try another disk",
     ))
+}
+
+/// Reads a slot of which only its menu entry is known. Where it is not what that says, in words.
+pub fn find_damage(
+    slot: &Slot<'_>,
+    entry: &SlotEntry,
+    progress: &mut dyn FnMut(u64),
+) -> anyhow::Result<Option<String>> {
+    let failed = |at: u64, e: io::Error| {
+        let offset = slot.range.start + at;
+        Failure::of_write(e, format!("reading {} at byte {offset}", slot.name))
+    };
+    let (_, size) = levels(entry.hash_offset);
+    let room = slot.range.end - slot.range.start;
+    if entry.hash_offset == 0 || size > room {
+        return Ok(Some("its menu entry names more than it has".into()));
+    }
+    let start = slot.range.start;
+    slot.block
+        .forget(start..start + size)
+        .map_err(|e| failed(0, e))?;
+    let mut block = [0; BLOCK];
+    read_exact(slot, &mut block, entry.hash_offset).map_err(|e| failed(entry.hash_offset, e))?;
+    let Some(params) = parse_superblock(&block) else {
+        return Ok(Some("it has no dm-verity superblock".into()));
+    };
+    let image = SlotImage {
+        file: FileEntry {
+            name: slot.name.clone(),
+            size,
+            sha256: String::new(),
+        },
+        verity: Verity {
+            root_hash: entry.root_hash.clone(),
+            salt: hex::encode(params.salt),
+            uuid: params.uuid,
+            hash_offset: entry.hash_offset,
+        },
+    };
+    let found = check(slot, &image, &failed, progress)?;
+    Ok(found.map(|wrong| format!("{} at byte {} of it", wrong.what, wrong.at)))
 }
 
 /// What is not as it should be, and where in the slot.

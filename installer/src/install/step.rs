@@ -102,6 +102,33 @@ pub enum Step {
         #[serde(default)]
         disk: usize,
     },
+    /// Takes a slot out of the boot menu and makes it empty: half of a new image can't be booted.
+    RetireSlot {
+        /// Which slot.
+        role: Role,
+    },
+    /// Writes kernel and initrd of a slot, and reads them back.
+    WriteKernel {
+        /// Which slot.
+        role: Role,
+        /// Bytes to write.
+        bytes: u64,
+    },
+    /// Puts other boot loaders for UEFI in the place of those that are there.
+    WriteLoaders {
+        /// Bytes to write.
+        bytes: u64,
+    },
+    /// Puts a slot into the boot menu.
+    WriteMenu {
+        /// Which slot.
+        role: Role,
+    },
+    /// Makes the next boots those of a slot on trial. The last thing that an upgrade writes.
+    StartTrial {
+        /// Which slot.
+        role: Role,
+    },
 }
 
 /// Reports of before there were others.
@@ -125,7 +152,9 @@ impl Step {
             Self::CheckImage { bytes }
             | Self::WriteSlot { bytes, .. }
             | Self::ReadBack { bytes, .. }
-            | Self::WriteEsp { bytes } => *bytes,
+            | Self::WriteEsp { bytes }
+            | Self::WriteKernel { bytes, .. }
+            | Self::WriteLoaders { bytes } => *bytes,
             _ => 0,
         }
     }
@@ -211,6 +240,19 @@ impl fmt::Display for Step {
                 f.write_str("write the partition table, which makes the disk bootable")
             }
             Self::WriteTable { .. } => f.write_str("write the partition table of the data disk"),
+            Self::RetireSlot { role } => {
+                write!(f, "take {} out of the boot menu and empty it", role.name())
+            }
+            Self::WriteKernel { role, bytes } => {
+                write!(f, "write the kernel of {} ({})", role.name(), show(*bytes))
+            }
+            Self::WriteLoaders { bytes } => {
+                write!(f, "replace the boot loaders ({})", show(*bytes))
+            }
+            Self::WriteMenu { role } => write!(f, "put {} into the boot menu", role.name()),
+            Self::StartTrial { role } => {
+                write!(f, "begin the trial of {} with the next boot", role.name())
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl BootParams {
         }
     }
 
+    /// The partition of the slot that is the root.
+    pub fn slot_device(words: &Cmdline) -> Option<PathBuf> {
+        words.get("systemd.verity_root_data").and_then(device)
+    }
+
     /// Reads the running kernel's command line.
     pub fn probe() -> anyhow::Result<Self> {
         let path = Path::new("/proc/cmdline");

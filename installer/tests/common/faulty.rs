@@ -22,6 +22,8 @@ pub enum Fault {
     TornAfter(usize),
     /// The same as the first, and of what was not synced about half is lost, whatever its order.
     LostAfter(usize),
+    /// The same, with whole sectors, as disks write them.
+    TornSectorAfter(usize),
     /// Writes and reads over this byte fail.
     BadAt(u64),
     /// The disk has less than it says, and what lies beyond lands at its beginning.
@@ -78,7 +80,11 @@ impl Faulty {
             }
             Fault::TornAfter(count) if number == count => {
                 *dead = true;
-                Ok(Verdict::Half)
+                Ok(Verdict::Half(length / 2))
+            }
+            Fault::TornSectorAfter(count) if number == count => {
+                *dead = true;
+                Ok(Verdict::Half(length / 2 / 512 * 512))
             }
             Fault::BadAt(place) if range.contains(&place) => Err(io::Error::from_raw_os_error(5)),
             Fault::FullAfter(limit) if bytes > limit => Err(io::Error::from_raw_os_error(28)),
@@ -91,7 +97,7 @@ impl Faulty {
 
 enum Verdict {
     Whole,
-    Half,
+    Half(usize),
     Dropped,
     Elsewhere(u64),
 }
@@ -113,8 +119,8 @@ impl Block for Faulty {
     fn write_bytes(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         match self.admit(&(at..at + bytes.len() as u64), Some(bytes))? {
             Verdict::Whole => self.file.write_bytes(bytes, at),
-            Verdict::Half => {
-                self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
+            Verdict::Half(count) => {
+                self.file.write_bytes(&bytes[..count], at)?;
                 Err(io::Error::other("the machine is off"))
             }
             Verdict::Dropped => Ok(()),
@@ -134,9 +140,9 @@ impl Block for Faulty {
         }
         match self.admit(&(at..at + bytes.len() as u64), Some(bytes))? {
             Verdict::Whole => direct.write_all_at(bytes, at),
-            Verdict::Half => {
+            Verdict::Half(count) => {
                 // The tear need not be where a direct write could end.
-                self.file.write_bytes(&bytes[..bytes.len() / 2], at)?;
+                self.file.write_bytes(&bytes[..count], at)?;
                 Err(io::Error::other("the machine is off"))
             }
             Verdict::Dropped => Ok(()),
@@ -147,7 +153,7 @@ impl Block for Faulty {
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
         match self.admit(&range, None)? {
             Verdict::Whole => self.file.zero(range),
-            Verdict::Half => {
+            Verdict::Half(_) => {
                 let middle = range.start.midpoint(range.end);
                 self.file.zero(range.start..middle)?;
                 Err(io::Error::other("the machine is off"))
@@ -159,7 +165,7 @@ impl Block for Faulty {
     fn discard(&self, range: Range<u64>) -> io::Result<bool> {
         match self.admit(&range, None)? {
             Verdict::Whole => self.file.discard(range),
-            Verdict::Half => {
+            Verdict::Half(_) => {
                 self.file
                     .discard(range.start..range.start.midpoint(range.end))?;
                 Err(io::Error::other("the machine is off"))
@@ -191,7 +197,7 @@ impl Block for Faulty {
         self.file.lend(range.clone(), run)?;
         // It syncs what it wrote, and with it the whole disk.
         self.unsynced.lock().unwrap().sync();
-        if matches!(verdict, Verdict::Half) {
+        if matches!(verdict, Verdict::Half(_)) {
             self.file.zero(range.start.midpoint(range.end)..range.end)?;
             anyhow::bail!("the machine is off");
         }

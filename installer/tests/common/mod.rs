@@ -5,8 +5,10 @@
 
 pub mod bad_server;
 pub mod faulty;
+pub mod grub;
 pub mod judge;
 pub mod unsynced;
+pub mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};

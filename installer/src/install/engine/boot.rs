@@ -3,6 +3,8 @@
 //! In: the image's boot files, the plan's menu and layouts. Out: bytes on the disks. The install
 //! disk's sector 0 is the last thing that an install writes.
 
+use anyhow::Context as _;
+
 use super::Run;
 use crate::disk::fat::Fat;
 use crate::disk::journal::JOURNAL_SIZE;
@@ -12,6 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::image::ahead::ReadAhead;
 use crate::image::manifest::FileEntry;
 use crate::install::grub;
+use crate::install::grubenv::{BootEnv, Letter};
 
 /// Where GRUB's core image lies on a disk with an MBR: right after it, in 512-byte sectors.
 const CORE_AFTER_MBR: u64 = 1;
@@ -43,10 +46,11 @@ impl Run<'_> {
         }
         let slot_cfg = grub::render_slot(menu)?;
         fat.write(&format!("{slot_dir}/slot.cfg"), &mut slot_cfg.as_bytes())?;
-        let env = grub::render_env(&[("slot", menu.slot.letter())]);
-        fat.write(&format!("{}/grubenv", grub::GRUB_DIR), &mut &env[..])?;
+        let letter = Letter::parse(menu.slot.letter()).context("a menu for no slot")?;
+        let env = BootEnv::new(letter).render()?;
+        fat.write(&grub::env_path(), &mut &env[..])?;
         let cfg = grub::render_grub_cfg(&menu.consoles);
-        fat.write(&format!("{}/grub.cfg", grub::GRUB_DIR), &mut cfg.as_bytes())?;
+        fat.write(&grub::menu_path(), &mut cfg.as_bytes())?;
         fat.close()
     }
 

@@ -24,6 +24,8 @@ use super::render::{self, NodeInputs};
 use super::source;
 use super::state::{ApplyState, Role, STATE_PATH};
 
+pub use services::failed_units;
+
 /// How to verify. Nothing to choose yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions;
@@ -148,48 +150,90 @@ struct Node<'a> {
     state: &'a ApplyState,
 }
 
+/// Looks at what a node must have to be healthy. Units in `known` may have failed.
+pub fn vitals(known: &[String]) -> anyhow::Result<Vec<Check>> {
+    let whole = Whole::read()?;
+    let node = whole.node();
+    let mut checks = vec![
+        boot_check(&whole.state),
+        system::check_root(&whole.params),
+        system::check_var(),
+        services::check_started(),
+        services::check_units(known),
+    ];
+    checks.extend(network::check(&node));
+    checks.push(services::check_cluster(&node));
+    Ok(checks)
+}
+
+/// Looks at the root alone: what a slot itself has to answer for.
+pub fn root() -> anyhow::Result<Check> {
+    Ok(system::check_root(&BootParams::probe()?))
+}
+
+/// The node, read once.
+struct Whole {
+    config: Config,
+    params: BootParams,
+    state: ApplyState,
+}
+
+impl Whole {
+    fn read() -> anyhow::Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Failure::error(
+                Kind::NotANode,
+                "only root can read all that has to be compared",
+                "run it with sudo",
+            ));
+        }
+        let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
+            Failure::error(
+                Kind::NotANode,
+                format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
+                "run it on an installed node",
+            )
+        })?;
+        if state.role == Role::Live {
+            return Err(Failure::error(
+                Kind::NotANode,
+                "this is a live system, it has no config to compare with",
+                "run it on an installed node",
+            ));
+        }
+        Ok(Self {
+            config: source::read_config(Path::new(source::OEM_DIR))?,
+            params: BootParams::probe()?,
+            state,
+        })
+    }
+
+    fn node(&self) -> Node<'_> {
+        Node {
+            config: &self.config,
+            params: &self.params,
+            state: &self.state,
+        }
+    }
+}
+
 /// Looks at everything.
 pub fn run(_options: &VerifyOptions) -> anyhow::Result<VerifyReport> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::error(
-            Kind::NotANode,
-            "only root can read all that has to be compared",
-            "run: sudo harrow verify",
-        ));
-    }
-    let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
-        Failure::error(
-            Kind::NotANode,
-            format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
-            "run it on an installed node",
-        )
-    })?;
-    if state.role == Role::Live {
-        return Err(Failure::error(
-            Kind::NotANode,
-            "this is a live system, it has no config to compare with",
-            "run it on an installed node",
-        ));
-    }
-    let params = BootParams::probe()?;
-    let config = source::read_config(Path::new(source::OEM_DIR))?;
+    let whole = Whole::read()?;
     let mut helper = Helper::default();
     helper.image(Path::new(apply::IMAGE))?;
     let accounts = apply::accounts_of_image()?;
     drop(helper);
+    let (params, state) = (&whole.params, &whole.state);
     let rendered = render::render_node(&NodeInputs {
-        config: &config,
+        config: &whole.config,
         accounts: &accounts,
         machine_id: &state.machine_id,
         data: params.data.as_deref().filter(|_| state.role == Role::Node),
         size: machine::probe(),
     });
-    let node = Node {
-        config: &config,
-        params: &params,
-        state: &state,
-    };
-    let mut checks = vec![boot_check(&state)];
+    let node = whole.node();
+    let mut checks = vec![boot_check(state)];
     checks.extend(system::check(&node));
     checks.extend(files::check(&rendered, Path::new("/")));
     checks.extend(network::check(&node));

@@ -15,7 +15,7 @@ use super::{Check, Node};
 /// All checks of this group.
 pub fn check(node: &Node) -> Vec<Check> {
     vec![
-        check_units(),
+        check_units(&[]),
         check_cluster(node),
         check_ssh_keys(),
         check_ntp(node),
@@ -29,11 +29,17 @@ struct Unit {
     unit: String,
 }
 
-fn check_units() -> Check {
+/// The units that have failed.
+pub fn failed_units() -> anyhow::Result<Vec<String>> {
+    let command = Cmd::new("systemctl").args(["list-units", "--failed", "--all", "--output=json"]);
+    parse_units(&command.run()?.stdout)
+}
+
+/// No unit has failed, but for those that are `known`.
+pub(super) fn check_units(known: &[String]) -> Check {
     let look = || {
-        let command =
-            Cmd::new("systemctl").args(["list-units", "--failed", "--all", "--output=json"]);
-        let failed = parse_units(&command.run()?.stdout)?;
+        let mut failed = failed_units()?;
+        failed.retain(|unit| !known.contains(unit));
         let actual = if failed.is_empty() {
             "none".to_owned()
         } else {
@@ -44,8 +50,18 @@ fn check_units() -> Check {
     Check::tried("failed units", "none", look())
 }
 
+/// Everything that a boot starts was started, whatever became of it.
+pub(super) fn check_started() -> Check {
+    let look = || {
+        let asked = Cmd::new("systemctl").arg("is-system-running").run_any()?;
+        let state = asked.text().trim().to_owned();
+        Ok((["running", "degraded"].contains(&state.as_str()), state))
+    };
+    Check::tried("boot finished", "running or degraded", look())
+}
+
 /// What a node of a cluster runs.
-fn check_cluster(node: &Node) -> Check {
+pub(super) fn check_cluster(node: &Node) -> Check {
     let Some(part) = Part::of(node.config) else {
         return Check::equal("cluster", "no part of one", "no part of one".to_owned());
     };

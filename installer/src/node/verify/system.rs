@@ -9,13 +9,14 @@ use anyhow::Context as _;
 use crate::sys::cmd::Cmd;
 
 use super::super::apply::{KEPT, KEPT_DIR};
+use super::super::boot::BootParams;
 use super::super::render;
 use super::super::state::Role;
 use super::{Check, Node};
 
 /// All checks of this group.
 pub fn check(node: &Node) -> Vec<Check> {
-    let mut checks = vec![check_name(node), check_root(node)];
+    let mut checks = vec![check_name(node), check_root(node.params)];
     checks.extend(check_mounts(node));
     checks.extend(
         node.config
@@ -35,10 +36,10 @@ fn check_name(node: &Node) -> Check {
 }
 
 /// The root is dm-verity with the hash that the boot loader named, and nothing was found broken.
-fn check_root(node: &Node) -> Check {
+pub(super) fn check_root(params: &BootParams) -> Check {
     let expected = format!(
         "squashfs, read-only, verified with {}",
-        node.params
+        params
             .root_hash
             .as_deref()
             .unwrap_or("the root hash of the kernel command line")
@@ -64,6 +65,17 @@ fn check_root(node: &Node) -> Check {
         Ok((actual == expected, actual))
     };
     Check::tried("root", &expected, look())
+}
+
+/// A file can be put on VAR and comes to its disk.
+pub(super) fn check_var() -> Check {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in("/var/lib/harrow").context("writing")?;
+        std::io::Write::write_all(&mut file, b"x").context("writing")?;
+        file.as_file().sync_all().context("waiting for the disk")?;
+        Ok((true, "yes".to_owned()))
+    };
+    Check::tried("/var takes files", "yes", write())
 }
 
 /// What `dmsetup table` and `dmsetup status` say of a verity device (kernel documentation,
