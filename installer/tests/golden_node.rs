@@ -15,6 +15,7 @@ use harrow::config::{Source, SourceKind, read_sources};
 use harrow::node::accounts::Accounts;
 use harrow::node::files::render_tree;
 use harrow::node::machine;
+use harrow::node::network::{self, NetworkInputs};
 use harrow::node::render::{self, NodeInputs};
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -52,6 +53,21 @@ fn configs_render_to_their_files() {
             "a path is there twice in {}",
             case.display()
         );
+        check(&case.join("expected.txt"), &render_tree(&files));
+    }
+}
+
+/// Only the files of networks, so that each case is about one thing.
+#[test]
+fn networks_render_to_their_files() {
+    for case in cases("network", 20) {
+        let path = case.join("config.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let source = Source::yaml(SourceKind::File, &path.display().to_string(), text);
+        let checked = read_sources(&[source], [7; 12]);
+        let config = checked.config.ok_or(checked.problems).unwrap();
+        let mut files = network::render_network(&NetworkInputs::of(&config));
+        files.extend(render::render_names(&config.os));
         check(&case.join("expected.txt"), &render_tree(&files));
     }
 }

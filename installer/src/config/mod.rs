@@ -50,10 +50,10 @@ pub use machine::check_machine;
 pub use problem::{Look, Mark, Problem, Problems};
 pub(crate) use resolve::VAR;
 pub use resolved::{
-    AddonName, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite, Ipv4Method,
-    Ipv4Static, Machines, Management, Mirror, Mode, Multipath, Networks, NicSelector, Os,
-    Overwrite, Pool, Profile, Proxy, Registries, RegistryHost, Reserved, Sizes, SnapshotClasses,
-    Snapshots, Storage, StorageKinds, Vip,
+    AddonName, Bond, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite,
+    Ipv4Method, Ipv4Static, Ipv6Method, Ipv6Static, Machines, Mirror, Mode, Multipath, Networks,
+    NicSelector, NodeNetwork, Os, Overwrite, Pool, Profile, Proxy, Registries, RegistryHost,
+    Reserved, Sizes, SnapshotClasses, Snapshots, Storage, StorageKinds, Vip,
 };
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};

@@ -8,14 +8,13 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::cluster::{self, ClusterInputs};
-use crate::config::{
-    Cluster, Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage,
-};
+use crate::config::{Cluster, Config, Mode, NodeNetwork, Os, Overwrite, Secret, Sizes, Storage};
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
 use super::machine::MachineSize;
+use super::network::NetworkInputs;
 use super::{multipath, network};
 
 /// Folder with the node's ssh host keys, made at first boot by harrow-ssh-keys.service.
@@ -65,7 +64,7 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
         &os.ssh_authorized_keys,
     ));
     files.push(render_sshd(os));
-    files.extend(network::render_network(&inputs.config.management, &os.dns));
+    files.extend(network::render_network(&NetworkInputs::of(inputs.config)));
     files.extend(render_os(os));
     files.extend(multipath::render_multipath(os.multipath.as_ref()));
     if let Some(device) = inputs.data {
@@ -134,17 +133,25 @@ fn render_sshd(os: &Os) -> NodeFile {
     NodeFile::text("/etc/ssh/sshd_config.d/10-harrow.conf", text)
 }
 
+/// DNS servers and the domains in which short names are looked up.
+pub fn render_names(os: &Os) -> Option<NodeFile> {
+    let servers: Vec<String> = os.dns.iter().map(ToString::to_string).collect();
+    let mut text = String::new();
+    for (key, values) in [("DNS", &servers), ("Domains", &os.dns_search)] {
+        if !values.is_empty() {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{key}={}", values.join(" "));
+        }
+    }
+    let path = "/etc/systemd/resolved.conf.d/20-harrow-config.conf";
+    (!text.is_empty()).then(|| NodeFile::text(path, format!("[Resolve]\n{text}")))
+}
+
 /// DNS, NTP, kernel settings and modules.
 fn render_os(os: &Os) -> Vec<NodeFile> {
     let words = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(" ");
     let mut files = Vec::new();
-    if !os.dns.is_empty() {
-        let servers = words(&mut os.dns.iter().map(ToString::to_string));
-        files.push(NodeFile::text(
-            "/etc/systemd/resolved.conf.d/20-harrow-config.conf",
-            format!("[Resolve]\nDNS={servers}\n"),
-        ));
-    }
+    files.extend(render_names(os));
     if !os.ntp.is_empty() {
         let servers = words(&mut os.ntp.iter().cloned());
         files.push(NodeFile::text(
@@ -210,9 +217,8 @@ fn escape_path(path: &str) -> String {
 
 /// The live system: DHCP on every wired NIC, a root shell on the consoles, and the installer.
 pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
-    let config = fallback_config();
     let mut files = render_identity(LIVE_HOSTNAME, machine_id);
-    files.extend(network::render_network(&config.management, &[]));
+    files.extend(network::render_each_nic());
     // Disks of this machine's former life are looked at, never brought to life: an active volume
     // group would keep its disk from being installed on.
     files.push(NodeFile::link(
@@ -240,21 +246,22 @@ pub fn fallback_config() -> Config {
             hostname: None,
             ssh_authorized_keys: Vec::new(),
             password: None,
+            sftp: false,
+            password_login: false,
             dns: Vec::new(),
+            dns_search: Vec::new(),
             ntp: Vec::new(),
             modules: Vec::new(),
             sysctls: std::collections::BTreeMap::new(),
             files: Vec::new(),
             persistent_paths: Vec::new(),
+            first_commands: Vec::new(),
             kernel_arguments: Vec::new(),
             tty: None,
             multipath: None,
         },
-        management: Management {
-            nics: Vec::new(),
-            ipv4: Ipv4Method::Dhcp,
-            mtu: None,
-        },
+        management: NodeNetwork::default(),
+        networks: std::collections::BTreeMap::new(),
         storage: Storage {
             device: None,
             data_disk: None,
