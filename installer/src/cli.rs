@@ -1,5 +1,6 @@
 //! The command line of `harrow`: what can be said, and one call for each verb.
 
+mod apply;
 mod config;
 mod disks;
 mod render;
@@ -16,9 +17,9 @@ use harrow::failure::{Failure, Kind};
 use harrow::install::leftover;
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
-use harrow::node::apply::{self, ApplyOptions};
-use harrow::node::payload;
+use harrow::node::apply::{self as node_apply, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
+use harrow::node::{first, payload};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
@@ -65,6 +66,9 @@ enum Verb {
     /// Fetch what of the cluster is missing, and put all of it where RKE2 looks (runs by itself at
     /// every boot, before RKE2)
     Payload,
+    /// Run the commands of os.after_install_chroot_commands that were not run yet
+    #[command(hide = true)]
+    FirstCommands,
     /// Compare this running node with its config, and change nothing
     Verify(VerifyArgs),
 }
@@ -169,10 +173,11 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
     match args.verb {
         Verb::Install(args) if args.unattended => unattended(&args),
         Verb::Install(args) => install_by_hand(&args),
-        Verb::Apply(args) => apply::run(&ApplyOptions {
+        Verb::Apply(args) => node_apply::run(&ApplyOptions {
             initrd: args.initrd,
         }),
         Verb::Payload => prepare_payload(),
+        Verb::FirstCommands => first::run(),
         Verb::Verify(args) => verify_node(&args),
         Verb::Config(verb) => config::run(verb, look),
         Verb::Facts(args) => config::facts(&args),

@@ -15,6 +15,7 @@ mod assign;
 mod check;
 pub mod cmdline;
 mod codes;
+mod diff;
 mod docs;
 mod editor;
 mod fleet;
@@ -41,8 +42,11 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, Cni, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick, UrlText};
+pub use answers::{
+    Answers, Cni, DeviceChoice, DiskRule, InstallMode, InterfaceAnswers, NodeRole, Pick, UrlText,
+};
 pub use codes::{Code, Severity};
+pub use diff::{Difference, differences};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;
 pub use load::{Checked, check_sources, read_sources};

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod grub;
 pub mod leftover;
+pub mod pin;
 pub mod plan;
 pub mod readback;
 pub mod report;

@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cluster;
 use crate::config::Config;
+use crate::failure::{Failure, Kind};
 
 use super::accounts::Accounts;
 use super::boot::BootParams;
@@ -296,8 +297,62 @@ pub(super) fn accounts_of_image() -> anyhow::Result<Accounts> {
     })
 }
 
-/// Writes what can be written; the rest is noted.
-fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems) {
+/// A node that was started by `harrow apply`, with what its files are made from besides its
+/// config.
+pub struct RunningNode {
+    /// What was done at this boot.
+    pub state: ApplyState,
+    /// The boot contract.
+    pub params: BootParams,
+    /// The image's account files.
+    pub accounts: Accounts,
+    /// Keeps the image visible.
+    _helper: Helper,
+}
+
+impl RunningNode {
+    /// This node; an error on any other machine.
+    pub fn probe() -> anyhow::Result<Self> {
+        let not_a_node = |why: String| {
+            let hint = "run it on an installed node, as root: sudo harrow ...";
+            Failure::error(Kind::NotANode, why, hint)
+        };
+        if !rustix::process::geteuid().is_root() {
+            return Err(not_a_node("only root may do this".to_owned()));
+        }
+        let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
+            not_a_node(format!(
+                "this system was not configured by `harrow apply` at this boot: {error:#}"
+            ))
+        })?;
+        if state.role == Role::Live {
+            return Err(not_a_node("this is a live system".to_owned()));
+        }
+        let mut helper = Helper::default();
+        helper.image(Path::new(IMAGE))?;
+        Ok(Self {
+            params: BootParams::probe()?,
+            accounts: accounts_of_image()?,
+            state,
+            _helper: helper,
+        })
+    }
+
+    /// The files that a config makes here.
+    pub fn render(&self, config: &Config) -> Vec<NodeFile> {
+        let in_use = |_: &&Path| self.state.role == Role::Node;
+        render::render_node(&NodeInputs {
+            config,
+            accounts: &self.accounts,
+            machine_id: &self.state.machine_id,
+            data: self.params.data.as_deref().filter(in_use),
+            size: machine::probe(),
+        })
+    }
+}
+
+/// Users and groups, with those that the files bring.
+pub(super) fn names_of(files: &[NodeFile], accounts: &Accounts) -> Names {
     let text = |path: &str, image: &str| {
         let found = files.iter().find(|f| f.path == path).map(|f| &f.content);
         match found {
@@ -305,10 +360,15 @@ fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems)
             _ => image.to_owned(),
         }
     };
-    let names = Names::parse(
+    Names::parse(
         &text("/etc/passwd", &accounts.passwd),
         &text("/etc/group", &accounts.group),
-    );
+    )
+}
+
+/// Writes what can be written; the rest is noted.
+fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems) {
+    let names = names_of(files, accounts);
     let top = Path::new("/");
     for path in files::leftover(top, files, &OWN) {
         let removed = fs::remove_file(&path);

@@ -7,11 +7,13 @@
 pub mod accounts;
 pub mod apply;
 pub mod boot;
+pub mod change;
 pub mod charts;
 mod console;
 mod disks;
 pub mod export;
 pub mod files;
+pub mod first;
 pub mod machine;
 mod mounts;
 pub mod multipath;

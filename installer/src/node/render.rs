@@ -8,7 +8,9 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::cluster::{self, ClusterInputs};
-use crate::config::{Cluster, Config, Mode, NodeNetwork, Os, Overwrite, Secret, Sizes, Storage};
+use crate::config::{
+    Cluster, Config, Mode, NodeNetwork, Os, Overwrite, Secret, Sizes, Storage, formats,
+};
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
@@ -48,7 +50,16 @@ pub fn default_hostname(machine_id: &str) -> String {
 
 /// The node's name.
 pub fn hostname(config: &Config, machine_id: &str) -> String {
-    let given = config.os.hostname.clone();
+    let management = &config.management;
+    let mac = management.mac.as_ref();
+    let mac = mac.or_else(|| management.nics.first()?.mac.as_ref());
+    let given = config.os.hostname.as_deref().and_then(|template| {
+        let name = mac.map_or(template.to_owned(), |mac| {
+            formats::put(template, "mac", mac)
+        });
+        let id = machine_id.get(..8).unwrap_or(machine_id);
+        formats::filled(&formats::put(&name, "id", id))
+    });
     given.unwrap_or_else(|| default_hostname(machine_id))
 }
 
@@ -67,6 +78,12 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
     files.extend(network::render_network(&NetworkInputs::of(inputs.config)));
     files.extend(render_os(os));
     files.extend(multipath::render_multipath(os.multipath.as_ref()));
+    if !os.first_commands.is_empty() {
+        files.push(NodeFile::link(
+            "/etc/systemd/system/multi-user.target.wants/harrow-first-commands.service",
+            "/usr/lib/systemd/system/harrow-first-commands.service",
+        ));
+    }
     if let Some(device) = inputs.data {
         files.extend(render_data_mount(device));
     }
@@ -120,13 +137,22 @@ fn render_identity(name: &str, machine_id: &str) -> Vec<NodeFile> {
 }
 
 fn render_sshd(os: &Os) -> NodeFile {
-    let password = if os.password.is_some() { "yes" } else { "no" };
+    let may_log_in = os.password.is_some() && os.password_login;
+    let password = if may_log_in { "yes" } else { "no" };
+    // The first one said counts, and this comes before Debian's own.
+    let sftp = if os.sftp {
+        "internal-sftp"
+    } else {
+        "/bin/false"
+    };
     let text = format!(
         "HostKey {SSH_KEYS_DIR}/ssh_host_ed25519_key\n\
          HostKey {SSH_KEYS_DIR}/ssh_host_ecdsa_key\n\
          # Only the config says who may come in.\n\
          AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u\n\
          PasswordAuthentication {password}\n\
+         KbdInteractiveAuthentication no\n\
+         Subsystem sftp {sftp}\n\
          PermitRootLogin no\n\
          X11Forwarding no\n"
     );

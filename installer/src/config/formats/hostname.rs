@@ -29,7 +29,10 @@ pub fn hostname_template(text: &str) -> Result<(), Wrong> {
             );
         }
     }
-    hostname(&fill(text, &|_| Some("0".into())).unwrap_or_default())
+    let sample = PLACEHOLDERS
+        .iter()
+        .fold(text.to_owned(), |text, name| put(&text, name, "0"));
+    hostname(&sample)
 }
 
 /// Whether a host name has placeholders.
@@ -37,26 +40,22 @@ pub fn is_template(text: &str) -> bool {
     text.contains(['{', '}'])
 }
 
-/// The host name that comes out; `None` when the machine does not know what a placeholder stands
-/// for, or when no host name comes out. What `known` says becomes letters of a host name.
-pub fn fill(template: &str, known: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let mut name = String::new();
-    for part in parts(template)? {
-        match part {
-            Part::Text(text) => name.push_str(text),
-            Part::Placeholder(placeholder) => {
-                let value = known(placeholder)?;
-                let usable = letters(&value);
-                if usable.is_empty() {
-                    return None;
-                }
-                name.push_str(&usable);
-            }
-        }
+/// The template with what a placeholder stands for, as letters of a host name. What comes to
+/// nothing is left.
+pub fn put(template: &str, placeholder: &str, value: &str) -> String {
+    let usable = letters(value);
+    match usable.is_empty() {
+        true => template.to_owned(),
+        false => template.replace(&format!("{{{placeholder}}}"), &usable),
     }
+}
+
+/// The host name that came out; `None` with placeholders that nothing was put in for.
+pub fn filled(text: &str) -> Option<String> {
+    let mut name = text.to_owned();
     name.truncate(LONGEST);
-    let name = name.trim_end_matches(['-', '.']).to_owned();
-    hostname(&name).is_ok().then_some(name)
+    let name = name.trim_end_matches(['-', '.']);
+    (!is_template(text) && hostname(name).is_ok()).then(|| name.to_owned())
 }
 
 /// Lower-case letters, digits and single dashes; dots stay, as in the name that a server gives.
@@ -115,12 +114,15 @@ mod tests {
 
     #[test]
     fn what_a_machine_says_becomes_letters_of_a_name() {
-        let known = |name: &str| match name {
-            "serial" => Some(" To Be/Filled__7 ".to_owned()),
-            "mac" => Some("52:54:00:12:34:56".to_owned()),
-            "uuid" => Some("--".to_owned()),
-            "dhcp" => Some("a.example.org".to_owned()),
-            _ => None,
+        let values = [
+            ("serial", " To Be/Filled__7 "),
+            ("mac", "52:54:00:12:34:56"),
+            ("uuid", "--"),
+            ("dhcp", "a.example.org"),
+        ];
+        let fill = |template: &str| {
+            let put = |text: String, (name, value): &(&str, &str)| put(&text, name, value);
+            filled(&values.iter().fold(template.to_owned(), put))
         };
         for (template, name) in [
             ("node-1", Some("node-1")),
@@ -130,9 +132,8 @@ mod tests {
             ("n-{uuid}", None),
             ("n-{id}", None),
         ] {
-            assert_eq!(fill(template, &known).as_deref(), name, "{template}");
+            assert_eq!(fill(template).as_deref(), name, "{template}");
         }
-        let long = fill(&"{mac}".repeat(7), &known).unwrap();
-        assert_eq!(long.len(), LONGEST);
+        assert_eq!(fill(&"{mac}".repeat(7)).unwrap().len(), LONGEST);
     }
 }

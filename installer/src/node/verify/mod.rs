@@ -14,15 +14,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::{Failure, Kind};
 
-use super::apply;
+use super::apply::RunningNode;
 use super::boot::BootParams;
-use super::machine;
-use super::mounts::Helper;
-use super::render::{self, NodeInputs};
 use super::source;
-use super::state::{ApplyState, Role, STATE_PATH};
+use super::state::{ApplyState, Role};
 
 /// How to verify. Nothing to choose yet.
 #[derive(Debug, Clone, Copy, Default)]
@@ -150,46 +146,16 @@ struct Node<'a> {
 
 /// Looks at everything.
 pub fn run(_options: &VerifyOptions) -> anyhow::Result<VerifyReport> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::error(
-            Kind::NotANode,
-            "only root can read all that has to be compared",
-            "run: sudo harrow verify",
-        ));
-    }
-    let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
-        Failure::error(
-            Kind::NotANode,
-            format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
-            "run it on an installed node",
-        )
-    })?;
-    if state.role == Role::Live {
-        return Err(Failure::error(
-            Kind::NotANode,
-            "this is a live system, it has no config to compare with",
-            "run it on an installed node",
-        ));
-    }
-    let params = BootParams::probe()?;
+    let running = RunningNode::probe()?;
     let config = source::read_config(Path::new(source::OEM_DIR))?;
-    let mut helper = Helper::default();
-    helper.image(Path::new(apply::IMAGE))?;
-    let accounts = apply::accounts_of_image()?;
-    drop(helper);
-    let rendered = render::render_node(&NodeInputs {
-        config: &config,
-        accounts: &accounts,
-        machine_id: &state.machine_id,
-        data: params.data.as_deref().filter(|_| state.role == Role::Node),
-        size: machine::probe(),
-    });
+    let rendered = running.render(&config);
+    let RunningNode { state, params, .. } = &running;
     let node = Node {
         config: &config,
-        params: &params,
-        state: &state,
+        params,
+        state,
     };
-    let mut checks = vec![boot_check(&state)];
+    let mut checks = vec![boot_check(state)];
     checks.extend(system::check(&node));
     checks.extend(files::check(&rendered, Path::new("/")));
     checks.extend(network::check(&node));

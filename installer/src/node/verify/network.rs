@@ -17,7 +17,7 @@ const MANAGEMENT: &str = "mgmt";
 
 /// All checks of this group.
 pub fn check(node: &Node) -> Vec<Check> {
-    match Seen::read() {
+    match Seen::read(node.config) {
         Ok(seen) => check_all(node.config, &seen),
         Err(error) => vec![Check::holds(
             "network",
@@ -266,8 +266,7 @@ fn words_of(text: &str, key: &str) -> Vec<String> {
     words
 }
 
-/// An address that was found to be another machine's is not used; networkd does not try again by
-/// itself as long as the link stays up.
+/// An address that was found to be another machine's is not used until it is free.
 fn check_conflicts(seen: &Seen) -> Check {
     let has = |address: &str| {
         let mut all = seen.links.iter().flat_map(|l| &l.addr_info);

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::config::{Config, Ipv4Method};
+use crate::node::network;
 use crate::node::network::gateway::{self, DefaultRoute};
 use crate::sys::cmd::Cmd;
 
@@ -101,7 +104,7 @@ impl Link {
 
 impl Seen {
     /// Asks the machine.
-    pub fn read() -> anyhow::Result<Self> {
+    pub fn read(config: &Config) -> anyhow::Result<Self> {
         let output = Cmd::new("ip")
             .args(["-json", "-details", "address", "show"])
             .run()?;
@@ -121,6 +124,13 @@ impl Seen {
                 answering.push(route.dev.clone());
             }
         }
+        let mut conflicts = read_conflicts()?;
+        for (device, network) in network::devices(config) {
+            let link = links.iter().find(|link| link.ifname == device);
+            if let (Ipv4Method::Static(fixed), Some(link)) = (&network.ipv4, link) {
+                conflicts.extend(probe(link, fixed.address)?);
+            }
+        }
         Ok(Self {
             bonds: bonds.collect(),
             vlans: read_vlans()?,
@@ -128,7 +138,7 @@ impl Seen {
             routes,
             answering,
             resolv: fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or_default(),
-            conflicts: read_conflicts()?,
+            conflicts,
         })
     }
 
@@ -179,6 +189,22 @@ pub(super) fn parse_vlans(bytes: &[u8]) -> anyhow::Result<BTreeMap<String, Vec<P
     let ports: Vec<Port> =
         serde_json::from_slice(bytes).context("reading the output of `bridge -json vlan show`")?;
     Ok(ports.into_iter().map(|p| (p.ifname, p.vlans)).collect())
+}
+
+/// Whether another machine answers to an address that this one should have and has not.
+/// networkd 257 says nothing of it: it goes on asking until the address is free.
+fn probe(link: &Link, address: Ipv4Addr) -> anyhow::Result<Option<String>> {
+    let is_there = |a: &Address| a.local.parse() == Ok(address);
+    if !link.has_carrier() || link.addr_info.iter().any(is_there) {
+        return Ok(None);
+    }
+    // arping(8): with -D, 1 means that somebody answered.
+    let asked = Cmd::new("arping")
+        .args(["-D", "-q", "-c", "2", "-w", "3", "-I", &link.ifname])
+        .arg(address.to_string())
+        .run_any()?;
+    let taken = asked.status.code() == Some(1);
+    Ok(taken.then(|| format!("{address} on {} is another machine's", link.ifname)))
 }
 
 /// networkd's words when a probe was answered.
