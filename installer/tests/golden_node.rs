@@ -7,6 +7,7 @@
 #[path = "common/golden.rs"]
 mod golden;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -74,8 +75,21 @@ fn networks_render_to_their_files() {
 
 #[test]
 fn the_live_system_and_a_node_without_config() {
-    let live = render::render_live(MACHINE_ID);
+    let live = render::render_live(MACHINE_ID, None);
     check(&folder("node").join("live.txt"), &render_tree(&live));
+    // With a config, the node's own networks and the same DHCP for what is left.
+    let path = folder("network").join("vlan-dhcp/config.yaml");
+    let source = Source::yaml(SourceKind::File, "c", fs::read_to_string(path).unwrap());
+    let config = read_sources(&[source], [7; 12]).config.unwrap();
+    let paths = |config| {
+        let files = render::render_live(MACHINE_ID, config);
+        files.into_iter().map(|f| f.path).collect::<BTreeSet<_>>()
+    };
+    let (with, without) = (paths(Some(&config)), paths(None));
+    assert!(with.is_superset(&without));
+    for file in network::render_network(&NetworkInputs::of(&config)) {
+        assert!(with.contains(&file.path) && !without.contains(&file.path));
+    }
     let files = render::render_node(&NodeInputs {
         config: &render::fallback_config(),
         accounts: &accounts(),

@@ -11,8 +11,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, check_sources};
 use crate::failure::{Failure, Kind};
+use crate::live;
+use crate::sys::cmdline::Cmdline;
 
 use super::accounts::Accounts;
 use super::boot::BootParams;
@@ -118,7 +120,7 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
     }
     let accounts = accounts_of_image()?;
     let files = if params.live {
-        render::render_live(&machine_id)
+        render::render_live(&machine_id, live_config(problems).as_ref())
     } else {
         render::render_node(&NodeInputs {
             config: &used,
@@ -166,6 +168,22 @@ fn write_again(params: &BootParams, problems: &mut Problems) -> anyhow::Result<A
         config_used: true,
         ..state
     })
+}
+
+/// What the medium and the command line say of the network that an install needs; none when they
+/// say nothing of it, or can't be read: the installer says why later.
+fn live_config(problems: &mut Problems) -> Option<Config> {
+    let read = || {
+        let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+        live::sources_at_hand(&Cmdline::parse(&line))
+    };
+    let read = read().context("looking for a config of the network on the medium");
+    let sources = read.map_err(|error| problems.note(&error)).ok()?;
+    let checked = check_sources(&sources);
+    let install = &checked.answers.install;
+    let is_said = install.management_interface != Default::default();
+    let config = checked.usable_config().ok();
+    config.filter(|_| is_said || !install.networks.is_empty())
 }
 
 /// The config, or none after saying why.

@@ -241,10 +241,15 @@ fn escape_path(path: &str) -> String {
     out
 }
 
-/// The live system: DHCP on every wired NIC, a root shell on the consoles, and the installer.
-pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
+/// The live system: the network of a config when one says something of it, DHCP on every other
+/// wired NIC, a root shell on the consoles, and the installer.
+pub fn render_live(machine_id: &str, config: Option<&Config>) -> Vec<NodeFile> {
     let mut files = render_identity(LIVE_HOSTNAME, machine_id);
     files.extend(network::render_each_nic());
+    if let Some(config) = config {
+        files.extend(network::render_network(&NetworkInputs::of(config)));
+        files.extend(render_names(&config.os));
+    }
     // Disks of this machine's former life are looked at, never brought to life: an active volume
     // group would keep its disk from being installed on.
     files.push(NodeFile::link(

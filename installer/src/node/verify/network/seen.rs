@@ -128,7 +128,10 @@ impl Seen {
         for (device, network) in network::devices(config) {
             let link = links.iter().find(|link| link.ifname == device);
             if let (Ipv4Method::Static(fixed), Some(link)) = (&network.ipv4, link) {
-                conflicts.extend(probe(link, fixed.address)?);
+                let asked = probe(link, fixed.address);
+                // All else is worth knowing too.
+                let asked = asked.inspect_err(|error| tracing::warn!("{error:#}"));
+                conflicts.extend(asked.ok().flatten());
             }
         }
         Ok(Self {
