@@ -1,5 +1,6 @@
 //! The command line of `harrow`: what can be said, and one call for each verb.
 
+mod apply;
 mod config;
 mod disks;
 mod node;
@@ -17,9 +18,9 @@ use harrow::failure::{Failure, Kind};
 use harrow::install::leftover;
 use harrow::install::run::{self as install, Options, Prepared};
 use harrow::live::{self, Places};
-use harrow::node::apply::{self, ApplyOptions};
+use harrow::node::apply::{self as node_apply, ApplyOptions};
 use harrow::node::verify::{self, VerifyOptions};
-use harrow::node::{address, devices, health, payload};
+use harrow::node::{address, devices, first, health, payload};
 use harrow::sys::cmd::Cmd;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::console::{self, Printer};
@@ -71,6 +72,9 @@ enum Verb {
     /// Make the virtual functions of the config's devices, and take those that are for virtual
     /// machines from their drivers (runs by itself at every boot of a node that has some)
     Devices,
+    /// Run the commands of os.after_install_chroot_commands that were not run yet
+    #[command(hide = true)]
+    FirstCommands,
     /// Compare this running node with its config, and change nothing
     Verify(VerifyArgs),
     /// Show what this node runs: its slots, its health, what became of the last upgrade
@@ -186,12 +190,13 @@ pub fn run(args: Args, look: Look) -> anyhow::Result<()> {
     match args.verb {
         Verb::Install(args) if args.unattended => unattended(&args),
         Verb::Install(args) => install_by_hand(&args),
-        Verb::Apply(args) => apply::run(&ApplyOptions {
+        Verb::Apply(args) => node_apply::run(&ApplyOptions {
             initrd: args.initrd,
         }),
         Verb::Payload => prepare_payload(),
         Verb::Address => address::run(),
         Verb::Devices => devices::run(),
+        Verb::FirstCommands => first::run(),
         Verb::Verify(args) => verify_node(&args),
         Verb::Status(args) => node::status(&args),
         Verb::Upgrade(args) => node::upgrade(args),

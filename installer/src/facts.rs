@@ -28,7 +28,7 @@ pub use content::{Content, Holding, Partition};
 pub use disk::{DiskFacts, Namespace};
 pub use group::may_have_paths;
 pub use holds::{NOT_ALLOWED, read_one as read_contents};
-pub use machine::{Facts, NicFacts, list, probe};
+pub use machine::{Facts, NicFacts, list, nics, probe};
 pub use user::{Use, User};
 
 use around::Around;

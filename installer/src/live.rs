@@ -123,6 +123,18 @@ pub fn find_sources(
     Ok(sources)
 }
 
+/// What of it lies at hand without waiting for anything: the image's own, what is on the medium,
+/// and the command line. Enough for the live system's own network.
+pub fn sources_at_hand(line: &Cmdline) -> anyhow::Result<Vec<Source>> {
+    let mounts = Path::new("/proc/self/mountinfo");
+    let mut sources = Vec::new();
+    let defaults = Path::new(IMAGE_DEFAULTS);
+    sources.extend(read_source(SourceKind::ImageDefaults, defaults)?);
+    sources.extend(medium::find_configs(Path::new(MEDIUM), mounts)?);
+    sources.extend(cmdline::source(line));
+    Ok(sources)
+}
+
 /// Whether anybody said anything, beyond what the image says by itself.
 pub fn is_said(sources: &[Source]) -> bool {
     sources.iter().any(|s| s.kind != SourceKind::ImageDefaults)

@@ -7,6 +7,7 @@
 #[path = "common/golden.rs"]
 mod golden;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use harrow::config::{Source, SourceKind, read_sources};
 use harrow::node::accounts::Accounts;
 use harrow::node::files::render_tree;
 use harrow::node::machine;
+use harrow::node::network::{self, NetworkInputs};
 use harrow::node::render::{self, NodeInputs};
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -56,10 +58,38 @@ fn configs_render_to_their_files() {
     }
 }
 
+/// Only the files of networks, so that each case is about one thing.
+#[test]
+fn networks_render_to_their_files() {
+    for case in cases("network", 20) {
+        let path = case.join("config.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let source = Source::yaml(SourceKind::File, &path.display().to_string(), text);
+        let checked = read_sources(&[source], [7; 12]);
+        let config = checked.config.ok_or(checked.problems).unwrap();
+        let mut files = network::render_network(&NetworkInputs::of(&config));
+        files.extend(render::render_names(&config.os));
+        check(&case.join("expected.txt"), &render_tree(&files));
+    }
+}
+
 #[test]
 fn the_live_system_and_a_node_without_config() {
-    let live = render::render_live(MACHINE_ID);
+    let live = render::render_live(MACHINE_ID, None);
     check(&folder("node").join("live.txt"), &render_tree(&live));
+    // With a config, the node's own networks and the same DHCP for what is left.
+    let path = folder("network").join("vlan-dhcp/config.yaml");
+    let source = Source::yaml(SourceKind::File, "c", fs::read_to_string(path).unwrap());
+    let config = read_sources(&[source], [7; 12]).config.unwrap();
+    let paths = |config| {
+        let files = render::render_live(MACHINE_ID, config);
+        files.into_iter().map(|f| f.path).collect::<BTreeSet<_>>()
+    };
+    let (with, without) = (paths(Some(&config)), paths(None));
+    assert!(with.is_superset(&without));
+    for file in network::render_network(&NetworkInputs::of(&config)) {
+        assert!(with.contains(&file.path) && !without.contains(&file.path));
+    }
     let files = render::render_node(&NodeInputs {
         config: &render::fallback_config(),
         accounts: &accounts(),

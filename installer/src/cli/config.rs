@@ -14,10 +14,12 @@ use harrow::facts::{self, Facts, Roots};
 use harrow::failure::{Failure, Kind};
 use harrow::install::run::read_config;
 use harrow::live;
+use harrow::node::change::trial;
 use harrow::sys::cmdline::Cmdline;
 use harrow::sys::random;
 use serde_json::json;
 
+use super::apply;
 use super::render::{self, RenderArgs};
 use super::said::{Far, Gathered, parse_assignment};
 
@@ -32,6 +34,17 @@ pub enum Verb {
     Show(ShowArgs),
     /// Write every file that the node will get
     Render(RenderArgs),
+    /// Give this running node another config, as far as it can be taken up now
+    ///
+    /// The config is checked, what it changes is shown, and it is stored. A change of a network is
+    /// on trial: it is taken back when the gateway does not answer any more, or when nobody says
+    /// harrow config confirm in time.
+    Apply(apply::ApplyArgs),
+    /// Keep the config that is on trial: this node can be reached with it
+    Confirm,
+    /// The trial of a config, as a service
+    #[command(hide = true)]
+    Trial(apply::TrialArgs),
     /// Print a config with today's spelling of its keys, the password hashed; comments are lost
     Convert {
         /// The config file; - for standard input
@@ -168,6 +181,9 @@ pub fn run(verb: Verb, look: Look) -> anyhow::Result<()> {
         Verb::Check(args) => check(&args, look),
         Verb::Show(args) => show(&args),
         Verb::Render(args) => render::render(&args),
+        Verb::Apply(args) => apply::apply(&args, look),
+        Verb::Confirm => trial::confirm(),
+        Verb::Trial(args) => apply::trial(&args),
         Verb::Convert { file } => convert(&file),
         Verb::Example { mode } => {
             let mode = match mode {
@@ -190,7 +206,7 @@ pub fn run(verb: Verb, look: Look) -> anyhow::Result<()> {
 }
 
 /// A config file, or standard input for `-`.
-fn read(path: &Path) -> anyhow::Result<Source> {
+pub fn read(path: &Path) -> anyhow::Result<Source> {
     if path != Path::new("-") {
         return read_config(path);
     }

@@ -366,7 +366,6 @@ mod tests {
                 (Code::NotOneOf, 5, 9),
                 (Code::WrongType, 6, 13),
                 (Code::OutOfRange, 8, 10),
-                (Code::NotYet, 9, 5),
                 (Code::WrongType, 9, 14),
             ]
         );

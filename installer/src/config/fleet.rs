@@ -239,8 +239,8 @@ mod tests {
             ),
             // What a method ignores is no address.
             (
-                "install: {networks: {a: {interfaces: [{name: a}], method: dhcp, ip: 10.1.0.2}}}",
-                "install: {networks: {a: {interfaces: [{name: a}], ip: 10.1.0.2}}}",
+                "install: {networks: {a: {interfaces: [{name: ens9}], method: dhcp, ip: 10.1.0.2}}}",
+                "install: {networks: {a: {interfaces: [{name: ens9}], ip: 10.1.0.2}}}",
                 None,
             ),
             (
@@ -298,11 +298,11 @@ mod tests {
             ),
             ("cluster: {max_pods: 400}", Code::PodsDontFit),
             (
-                "install: {networks: {a: {interfaces: [{name: a}], method: static, ip: 10.52.3.4, subnet_mask: 24}}}",
+                "install: {networks: {a: {interfaces: [{name: ens9}], method: static, ip: 10.52.3.4, subnet_mask: 24}}}",
                 Code::NetworksOverlap,
             ),
             (
-                "install: {networks: {a: {interfaces: [{name: a}], method: static, ip: 10.0.0.5, subnet_mask: 24}}}",
+                "install: {networks: {a: {interfaces: [{name: ens9}], method: static, ip: 10.0.0.5, subnet_mask: 24}}}",
                 Code::SameAddress,
             ),
         ] {

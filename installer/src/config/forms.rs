@@ -16,7 +16,7 @@ const LEAST_DISK: u64 = 1 << 30;
 pub type Form = fn(&str) -> Result<(), Wrong>;
 
 /// Every form that the schema may name.
-pub const FORMS: [(&str, Form); 51] = [
+pub const FORMS: [(&str, Form); 52] = [
     ("chart-name", formats::chart_name),
     ("config-url", config_url),
     ("console", |text| formats::console(text).map(drop)),
@@ -31,7 +31,7 @@ pub const FORMS: [(&str, Form); 51] = [
     ("encoding", formats::encoding),
     ("file-path", |text| formats::file_path(text).map(drop)),
     ("host", formats::host),
-    ("host-name", formats::hostname),
+    ("host-name-template", formats::hostname_template),
     ("http-method", |text| {
         formats::webhook_method(text).map(drop)
     }),
@@ -68,6 +68,7 @@ pub const FORMS: [(&str, Form); 51] = [
     ("pool", |text| formats::pool(text).map(drop)),
     ("serial", |text| formats::disk_serial(text).map(drop)),
     ("server-url", |text| formats::server_url(text).map(drop)),
+    ("slot", formats::slot),
     ("sriov-device", formats::sriov_device),
     ("ssh-key", |text| formats::key_source(text).map(drop)),
     ("taint", |text| formats::taint(text).map(drop)),

@@ -15,6 +15,7 @@ mod assign;
 mod check;
 pub mod cmdline;
 mod codes;
+mod diff;
 mod docs;
 mod editor;
 mod fleet;
@@ -41,8 +42,11 @@ mod wrapper;
 mod write;
 mod yaml;
 
-pub use answers::{Answers, Cni, DeviceChoice, DiskRule, InstallMode, NodeRole, Pick, UrlText};
+pub use answers::{
+    Answers, Cni, DeviceChoice, DiskRule, InstallMode, InterfaceAnswers, NodeRole, Pick, UrlText,
+};
 pub use codes::{Code, Severity};
+pub use diff::{Difference, differences};
 pub use docs::{example, render as render_docs};
 pub use fleet::check_fleet;
 pub use load::{Checked, check_sources, read_sources};
@@ -50,10 +54,10 @@ pub use machine::check_machine;
 pub use problem::{Look, Mark, Problem, Problems};
 pub(crate) use resolve::VAR;
 pub use resolved::{
-    AddonName, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite, Ipv4Method,
-    Ipv4Static, Machines, Management, Mirror, Mode, Multipath, Networks, NicSelector, Os,
-    Overwrite, Pool, Profile, Proxy, Registries, RegistryHost, Reserved, Sizes, SnapshotClasses,
-    Snapshots, Storage, StorageKinds, Vip, VirtualFunctions,
+    AddonName, Bond, ChartValues, Cluster, ClusterStorage, Config, DriverChart, FileToWrite,
+    Ipv4Method, Ipv4Static, Ipv6Method, Ipv6Static, Machines, Mirror, Mode, Multipath, Networks,
+    NicSelector, NodeNetwork, Os, Overwrite, Pool, Profile, Proxy, Registries, RegistryHost,
+    Reserved, Sizes, SnapshotClasses, Snapshots, Storage, StorageKinds, Vip, VirtualFunctions,
 };
 pub use secret::{Salt, Secret};
 pub use show::{origins, render_json, render_text};

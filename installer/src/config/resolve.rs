@@ -3,22 +3,17 @@
 //! In: answers. Out: a config that can be planned and rendered, or all problems at once.
 
 mod cluster;
+mod network;
 mod settings;
 mod storage;
 
 use std::collections::BTreeMap;
 
-use super::answers::{
-    Answers, DeviceChoice, InstallMode, InterfaceAnswers, ManagementAnswers, Method, NodeRole,
-    WriteFile,
-};
+use super::answers::{Answers, DeviceChoice, InstallMode, NodeRole, WriteFile};
 use super::formats::{self, KeySource, Wrong};
 use super::forms::LEAST_VAR;
 use super::problem::{Code, Problems};
-use super::resolved::{
-    Cluster, Config, FileToWrite, Ipv4Method, Ipv4Static, Management, Mode, NicSelector, Os,
-    Overwrite, Sizes, Storage,
-};
+use super::resolved::{Cluster, Config, FileToWrite, Mode, Os, Overwrite, Sizes, Storage};
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
 
@@ -87,7 +82,8 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
         os.ntp.clone_from(&settings.ntp);
     }
     os.kernel_arguments.extend(device_arguments(&cluster, &os));
-    let management = build_management(answers, &mut values);
+    let management = network::management(answers, &mut values);
+    let networks = network::further(answers, &mut values);
     let var = var(answers, LEAST_VAR);
     let var = values.check("install.persistent_partition_size", var);
     let install = &answers.install;
@@ -96,6 +92,7 @@ pub fn build(answers: &Answers) -> (Config, Problems) {
         cluster,
         os,
         management,
+        networks,
         storage: Storage {
             device: install.device.clone(),
             data_disk: other_disk(answers).cloned(),
@@ -175,7 +172,7 @@ fn build_mode(answers: &Answers) -> Mode {
 fn build_os(answers: &Answers, values: &mut Values) -> Os {
     let os = &answers.os;
     let name = os.hostname.as_deref();
-    let hostname = name.and_then(|n| values.keep("os.hostname", n, formats::hostname(n)));
+    let hostname = name.and_then(|n| values.keep("os.hostname", n, formats::hostname_template(n)));
     let password = os.password.clone().filter(|password| {
         let text = password.expose();
         let right = values
@@ -200,6 +197,7 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
             formats::address(server),
         ));
     }
+    let search = values.keep_all("os.dns_search", &os.dns_search, formats::domain);
     let ntp = values.keep_all("os.ntp_servers", &os.ntp_servers, formats::ntp_server);
     let modules = values.keep_all("os.modules", &os.modules, formats::kernel_module);
     let mut sysctls = BTreeMap::new();
@@ -231,12 +229,16 @@ fn build_os(answers: &Answers, values: &mut Values) -> Os {
         hostname,
         ssh_authorized_keys: keys,
         password,
+        sftp: os.sshd.sftp.unwrap_or(false),
+        password_login: !os.sshd.disable_password_auth.unwrap_or(false),
         dns,
+        dns_search: search,
         ntp,
         modules,
         sysctls,
         files,
         persistent_paths,
+        first_commands: os.after_install_chroot_commands.clone(),
         kernel_arguments: arguments.split_whitespace().map(str::to_owned).collect(),
         tty,
         multipath: storage::multipath(&os.external_storage_config, values),
@@ -261,59 +263,5 @@ fn build_file(field: &str, file: &WriteFile, values: &mut Values) -> Option<File
         content: content?,
         owner: owner?,
         mode: mode?,
-    })
-}
-
-fn build_management(answers: &Answers, values: &mut Values) -> Management {
-    const FIELD: &str = "install.management_interface";
-    let given = &answers.install.management_interface;
-    let mut nics = Vec::new();
-    for (i, nic) in given.interfaces.iter().enumerate() {
-        nics.extend(build_nic(&format!("{FIELD}.interfaces[{i}]"), nic, values));
-    }
-    let ipv4 = match given.method {
-        None | Some(Method::Dhcp) => Ipv4Method::Dhcp,
-        Some(Method::None) => Ipv4Method::None,
-        Some(Method::Static) => {
-            build_static(given, values).map_or(Ipv4Method::None, Ipv4Method::Static)
-        }
-    };
-    Management {
-        nics,
-        ipv4,
-        mtu: given.mtu.filter(|m| *m != 0),
-    }
-}
-
-/// That neither is given is said by the rules between keys.
-fn build_nic(field: &str, nic: &InterfaceAnswers, values: &mut Values) -> Option<NicSelector> {
-    match nic.hw_addr.as_deref().filter(|m| !m.is_empty()) {
-        // The MAC stays when a kernel renames the interface, so it wins over the name.
-        Some(mac) => {
-            let mac = values.check(&format!("{field}.hw_addr"), formats::mac(mac))?;
-            Some(NicSelector::Mac(mac))
-        }
-        None => {
-            let name = formats::interface_name(nic.name.as_deref()?);
-            let name = values.check(&format!("{field}.name"), name)?;
-            Some(NicSelector::Name(name))
-        }
-    }
-}
-
-/// What is missing here is said by the rules between keys.
-fn build_static(given: &ManagementAnswers, values: &mut Values) -> Option<Ipv4Static> {
-    let mut address = |key: &str, value: &Option<String>| {
-        let field = format!("install.management_interface.{key}");
-        values.check(&field, formats::ipv4(value.as_deref()?))
-    };
-    let ip = address("ip", &given.ip);
-    let gateway = address("gateway", &given.gateway);
-    let mask = formats::subnet_mask(given.subnet_mask.as_deref()?);
-    let prefix = values.check("install.management_interface.subnet_mask", mask);
-    Some(Ipv4Static {
-        address: ip?,
-        prefix: prefix?,
-        gateway: gateway?,
     })
 }

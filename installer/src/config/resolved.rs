@@ -3,14 +3,17 @@
 //! In: nothing; [`super::resolve`] makes it. Out: [`Config`]. `Debug` shows no secret.
 
 mod cluster;
+mod network;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::answers::{DeviceChoice, UrlText};
 use super::secret::Secret;
 use crate::disk::layout::{DataPlace, TableKind};
+
+pub use network::{Bond, Ipv4Method, Ipv4Static, Ipv6Method, Ipv6Static, NicSelector, NodeNetwork};
 
 pub use cluster::{
     AddonName, ChartValues, Cluster, ClusterStorage, DriverChart, Machines, Mirror, Networks, Pool,
@@ -28,7 +31,9 @@ pub struct Config {
     /// The operating system.
     pub os: Os,
     /// The management network.
-    pub management: Management,
+    pub management: NodeNetwork,
+    /// Further networks by their names; none has the default route.
+    pub networks: BTreeMap<String, NodeNetwork>,
     /// The disks.
     pub storage: Storage,
     /// Power off after the install instead of rebooting.
@@ -65,8 +70,14 @@ pub struct Os {
     pub ssh_authorized_keys: Vec<String>,
     /// The user's password as a crypt(3) hash.
     pub password: Option<Secret>,
+    /// Whether files can be transferred with SFTP.
+    pub sftp: bool,
+    /// Whether a password may log in over SSH, when there is one.
+    pub password_login: bool,
     /// DNS servers.
     pub dns: Vec<IpAddr>,
+    /// Domains in which short names are looked up.
+    pub dns_search: Vec<String>,
     /// NTP servers.
     pub ntp: Vec<String>,
     /// Kernel modules.
@@ -77,6 +88,8 @@ pub struct Os {
     pub files: Vec<FileToWrite>,
     /// Folders kept on VAR besides the standard ones.
     pub persistent_paths: Vec<String>,
+    /// Run once when the installed system starts for the first time.
+    pub first_commands: Vec<Secret>,
     /// Added to the kernel's command line.
     pub kernel_arguments: Vec<String>,
     /// Console of the node, such as `ttyS0,115200n8`; `None` means those of the installer.
@@ -125,48 +138,6 @@ impl fmt::Debug for FileToWrite {
             self.content.len()
         )
     }
-}
-
-/// The management network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Management {
-    /// Which NICs; empty means every wired one.
-    pub nics: Vec<NicSelector>,
-    /// How it gets an IPv4 address.
-    pub ipv4: Ipv4Method,
-    /// MTU, when not the default.
-    pub mtu: Option<u32>,
-}
-
-/// A NIC by one of its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NicSelector {
-    /// Interface name, such as `ens3`.
-    Name(String),
-    /// MAC address in lower case with colons.
-    Mac(String),
-}
-
-/// How an interface gets its IPv4 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ipv4Method {
-    /// From a DHCP server.
-    Dhcp,
-    /// A fixed address.
-    Static(Ipv4Static),
-    /// None.
-    None,
-}
-
-/// A fixed IPv4 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ipv4Static {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Length of the network prefix, 1 to 32.
-    pub prefix: u8,
-    /// Default route.
-    pub gateway: Ipv4Addr,
 }
 
 /// The disks.

@@ -34,6 +34,17 @@ pub struct NicFacts {
     pub name: String,
     /// MAC address, in lower case with colons.
     pub mac: String,
+    /// Whether the MAC address is the NIC's own, and not made up at each boot.
+    #[serde(default = "yes")]
+    pub own_mac: bool,
+    /// Where it is plugged in, as udev's `ID_PATH` has it.
+    #[serde(default)]
+    pub slot: Option<String>,
+}
+
+/// What facts of older versions mean.
+fn yes() -> bool {
+    true
 }
 
 /// Reads this machine and what its disks hold. A disk that can't be read says why.
@@ -51,7 +62,7 @@ pub fn probe(roots: &Roots) -> Facts {
         cpus: u32::try_from(cpus).unwrap_or(0),
         memory: memory_of(&meminfo).unwrap_or(0),
         disks: group::group(disks),
-        nics: nics_of(&roots.sys.join("class/net")),
+        nics: nics(roots),
     }
 }
 
@@ -96,15 +107,32 @@ fn memory_of(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Ethernet links (ARPHRD_ETHER is 1) with a device behind them.
-fn nics_of(net: &Path) -> Vec<NicFacts> {
+/// The wired NICs: Ethernet links (ARPHRD_ETHER is 1) with a device behind them.
+pub fn nics(roots: &Roots) -> Vec<NicFacts> {
+    let net = &roots.sys.join("class/net");
     children(net)
         .into_iter()
         .filter(|name| net.join(name).join("device").exists())
         .filter(|name| read(&net.join(name).join("type")).as_deref() == Some("1"))
         .filter_map(|name| {
-            let mac = read(&net.join(&name).join("address"))?;
-            Some(NicFacts { name, mac })
+            // In a bond all have one address.
+            let burnt_in = read(&net.join(&name).join("bonding_slave/perm_hwaddr"));
+            let is_member = burnt_in.is_some();
+            let mac = burnt_in.or_else(|| read(&net.join(&name).join("address")))?;
+            // NET_ADDR_PERM is 0.
+            let made = read(&net.join(&name).join("addr_assign_type"));
+            let index = read(&net.join(&name).join("ifindex"));
+            let slot = index.and_then(|index| {
+                let noted = fs::read_to_string(roots.udev.join(format!("data/n{index}"))).ok()?;
+                let path = noted.lines().find_map(|l| l.strip_prefix("E:ID_PATH="))?;
+                Some(path.to_owned())
+            });
+            Some(NicFacts {
+                own_mac: is_member || made.is_none_or(|made| made == "0"),
+                name,
+                mac,
+                slot,
+            })
         })
         .collect()
 }
@@ -132,6 +160,9 @@ mod tests {
         put("sys/class/net/ens3/device/x", "");
         put("sys/class/net/ens3/type", "1\n");
         put("sys/class/net/ens3/address", "52:54:00:12:34:56\n");
+        put("sys/class/net/ens3/ifindex", "2\n");
+        put("sys/class/net/ens3/addr_assign_type", "1\n");
+        put("run/udev/data/n2", "I:1\nE:ID_PATH=pci-0000:00:03.0\n");
         put("sys/class/net/lo/type", "772\n");
         put("proc/cpuinfo", "processor : 0\nprocessor : 1\n");
         put("proc/meminfo", "MemTotal:    2048 kB\nMemFree: 1 kB\n");
@@ -144,6 +175,8 @@ mod tests {
         let facts = probe(&Roots::below(dir.path()));
         assert_eq!((facts.cpus, facts.memory), (2, 2 << 20));
         assert_eq!(facts.nics.len(), 1);
+        assert_eq!(facts.nics[0].slot.as_deref(), Some("pci-0000:00:03.0"));
+        assert!(!facts.nics[0].own_mac);
         assert_eq!(facts.disks.len(), 1);
         let disk = &facts.disks[0];
         assert_eq!(disk.size, 1 << 30);

@@ -13,6 +13,7 @@ pub mod event;
 pub mod grub;
 pub mod grubenv;
 pub mod leftover;
+pub mod pin;
 pub mod plan;
 pub mod readback;
 pub mod report;

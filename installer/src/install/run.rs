@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::claim::claim;
 use super::content;
 use super::engine::{self, Inputs};
+use super::pin;
 use super::plan::{Plan, PlanInputs, plan_install};
 use super::report::{Outcome, ReportFile};
 use super::signals;
@@ -210,13 +211,20 @@ pub fn run(prepared: &Prepared, options: &Options, printer: &Printer) -> anyhow:
         true => tracing::warn!("{line}"),
         false => printer.line(line),
     });
+    let mut origins = prepared.origins.clone();
+    // A file target is for any machine.
+    if options.size.is_none() {
+        for key in pin::pin(&mut answers, &pin::Known::probe()) {
+            origins.insert(key, "this machine, at its install".to_owned());
+        }
+    }
     let ready = ready
         .and_then(|()| signals::end_cleanly(target.clone(), Arc::clone(&half_made)))
         .and_then(|()| answers.to_node_yaml());
     let config = ready.inspect_err(|error| refuse(options, error))?;
     let inputs = Inputs {
         image: &prepared.image,
-        origins: &prepared.origins,
+        origins: &origins,
         config: config.into_bytes(),
         half_made: &half_made,
         open: &Target::open,

@@ -11,7 +11,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, check_sources};
+use crate::failure::{Failure, Kind};
+use crate::live;
+use crate::sys::cmdline::Cmdline;
 
 use super::accounts::Accounts;
 use super::boot::BootParams;
@@ -117,7 +120,7 @@ fn boot(params: &BootParams, problems: &mut Problems) -> anyhow::Result<ApplySta
     }
     let accounts = accounts_of_image()?;
     let files = if params.live {
-        render::render_live(&machine_id)
+        render::render_live(&machine_id, live_config(problems).as_ref())
     } else {
         render::render_node(&NodeInputs {
             config: &used,
@@ -169,6 +172,22 @@ fn write_again(params: &BootParams, problems: &mut Problems) -> anyhow::Result<A
         config_used: true,
         ..state
     })
+}
+
+/// What the medium and the command line say of the network that an install needs; none when they
+/// say nothing of it, or can't be read: the installer says why later.
+fn live_config(problems: &mut Problems) -> Option<Config> {
+    let read = || {
+        let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+        live::sources_at_hand(&Cmdline::parse(&line))
+    };
+    let read = read().context("looking for a config of the network on the medium");
+    let sources = read.map_err(|error| problems.note(&error)).ok()?;
+    let checked = check_sources(&sources);
+    let install = &checked.answers.install;
+    let is_said = install.management_interface != Default::default();
+    let config = checked.usable_config().ok();
+    config.filter(|_| is_said || !install.networks.is_empty())
 }
 
 /// The config, or none after saying why.
@@ -311,8 +330,62 @@ pub(super) fn accounts_of_image() -> anyhow::Result<Accounts> {
     })
 }
 
-/// Writes what can be written; the rest is noted.
-fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems) {
+/// A node that was started by `harrow apply`, with what its files are made from besides its
+/// config.
+pub struct RunningNode {
+    /// What was done at this boot.
+    pub state: ApplyState,
+    /// The boot contract.
+    pub params: BootParams,
+    /// The image's account files.
+    pub accounts: Accounts,
+    /// Keeps the image visible.
+    _helper: Helper,
+}
+
+impl RunningNode {
+    /// This node; an error on any other machine.
+    pub fn probe() -> anyhow::Result<Self> {
+        let not_a_node = |why: String| {
+            let hint = "run it on an installed node, as root: sudo harrow ...";
+            Failure::error(Kind::NotANode, why, hint)
+        };
+        if !rustix::process::geteuid().is_root() {
+            return Err(not_a_node("only root may do this".to_owned()));
+        }
+        let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
+            not_a_node(format!(
+                "this system was not configured by `harrow apply` at this boot: {error:#}"
+            ))
+        })?;
+        if state.role == Role::Live {
+            return Err(not_a_node("this is a live system".to_owned()));
+        }
+        let mut helper = Helper::default();
+        helper.image(Path::new(IMAGE))?;
+        Ok(Self {
+            params: BootParams::probe()?,
+            accounts: accounts_of_image()?,
+            state,
+            _helper: helper,
+        })
+    }
+
+    /// The files that a config makes here.
+    pub fn render(&self, config: &Config) -> Vec<NodeFile> {
+        let in_use = |_: &&Path| self.state.role == Role::Node;
+        render::render_node(&NodeInputs {
+            config,
+            accounts: &self.accounts,
+            machine_id: &self.state.machine_id,
+            data: self.params.data.as_deref().filter(in_use),
+            size: machine::probe(),
+        })
+    }
+}
+
+/// Users and groups, with those that the files bring.
+pub(super) fn names_of(files: &[NodeFile], accounts: &Accounts) -> Names {
     let text = |path: &str, image: &str| {
         let found = files.iter().find(|f| f.path == path).map(|f| &f.content);
         match found {
@@ -320,10 +393,15 @@ fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems)
             _ => image.to_owned(),
         }
     };
-    let names = Names::parse(
+    Names::parse(
         &text("/etc/passwd", &accounts.passwd),
         &text("/etc/group", &accounts.group),
-    );
+    )
+}
+
+/// Writes what can be written; the rest is noted.
+fn write_files(files: &[NodeFile], accounts: &Accounts, problems: &mut Problems) {
+    let names = names_of(files, accounts);
     let top = Path::new("/");
     for path in files::leftover(top, files, &OWN) {
         let removed = fs::remove_file(&path);

@@ -91,7 +91,8 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// In a new root of which nothing is mounted yet: `/proc`, and PID 1's own `/dev` and `/run`.
+    /// In a new root of which nothing is mounted yet: `/proc`, and PID 1's own `/dev`, `/run`
+    /// and `/sys`.
     pub fn of_new_root() -> anyhow::Result<Self> {
         let mut helper = Self::default();
         let kind = Kind {
@@ -101,7 +102,7 @@ impl Helper {
         };
         attach(Path::new("proc"), Path::new("/proc"), kind)?;
         helper.targets.push("/proc".into());
-        for dir in ["/dev", "/run"] {
+        for dir in ["/dev", "/run", "/sys"] {
             helper.show(&of_pid_1(dir), Path::new(dir))?;
         }
         Ok(helper)

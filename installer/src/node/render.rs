@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use crate::cluster::{self, ClusterInputs};
 use crate::config::{
-    Cluster, Config, Ipv4Method, Management, Mode, Os, Overwrite, Secret, Sizes, Storage,
+    Cluster, Config, Mode, NodeNetwork, Os, Overwrite, Secret, Sizes, Storage, formats,
 };
 use crate::disk::layout::{DataPlace, TableKind};
 
 use super::accounts::{self, Accounts};
 use super::files::{Content, NodeFile};
 use super::machine::MachineSize;
+use super::network::NetworkInputs;
 use super::{multipath, network};
 
 /// Folder with the node's ssh host keys, made at first boot by harrow-ssh-keys.service.
@@ -49,7 +50,16 @@ pub fn default_hostname(machine_id: &str) -> String {
 
 /// The node's name.
 pub fn hostname(config: &Config, machine_id: &str) -> String {
-    let given = config.os.hostname.clone();
+    let management = &config.management;
+    let mac = management.mac.as_ref();
+    let mac = mac.or_else(|| management.nics.first()?.mac.as_ref());
+    let given = config.os.hostname.as_deref().and_then(|template| {
+        let name = mac.map_or(template.to_owned(), |mac| {
+            formats::put(template, "mac", mac)
+        });
+        let id = machine_id.get(..8).unwrap_or(machine_id);
+        formats::filled(&formats::put(&name, "id", id))
+    });
     given.unwrap_or_else(|| default_hostname(machine_id))
 }
 
@@ -65,9 +75,15 @@ pub fn render_node(inputs: &NodeInputs) -> Vec<NodeFile> {
         &os.ssh_authorized_keys,
     ));
     files.push(render_sshd(os));
-    files.extend(network::render_network(&inputs.config.management, &os.dns));
+    files.extend(network::render_network(&NetworkInputs::of(inputs.config)));
     files.extend(render_os(os));
     files.extend(multipath::render_multipath(os.multipath.as_ref()));
+    if !os.first_commands.is_empty() {
+        files.push(NodeFile::link(
+            "/etc/systemd/system/multi-user.target.wants/harrow-first-commands.service",
+            "/usr/lib/systemd/system/harrow-first-commands.service",
+        ));
+    }
     if let Some(device) = inputs.data {
         files.extend(render_data_mount(device));
     }
@@ -121,30 +137,47 @@ fn render_identity(name: &str, machine_id: &str) -> Vec<NodeFile> {
 }
 
 fn render_sshd(os: &Os) -> NodeFile {
-    let password = if os.password.is_some() { "yes" } else { "no" };
+    let may_log_in = os.password.is_some() && os.password_login;
+    let password = if may_log_in { "yes" } else { "no" };
+    // The first one said counts, and this comes before Debian's own.
+    let sftp = if os.sftp {
+        "internal-sftp"
+    } else {
+        "/bin/false"
+    };
     let text = format!(
         "HostKey {SSH_KEYS_DIR}/ssh_host_ed25519_key\n\
          HostKey {SSH_KEYS_DIR}/ssh_host_ecdsa_key\n\
          # Only the config says who may come in.\n\
          AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u\n\
          PasswordAuthentication {password}\n\
+         KbdInteractiveAuthentication no\n\
+         Subsystem sftp {sftp}\n\
          PermitRootLogin no\n\
          X11Forwarding no\n"
     );
     NodeFile::text("/etc/ssh/sshd_config.d/10-harrow.conf", text)
 }
 
+/// DNS servers and the domains in which short names are looked up.
+pub fn render_names(os: &Os) -> Option<NodeFile> {
+    let servers: Vec<String> = os.dns.iter().map(ToString::to_string).collect();
+    let mut text = String::new();
+    for (key, values) in [("DNS", &servers), ("Domains", &os.dns_search)] {
+        if !values.is_empty() {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{key}={}", values.join(" "));
+        }
+    }
+    let path = "/etc/systemd/resolved.conf.d/20-harrow-config.conf";
+    (!text.is_empty()).then(|| NodeFile::text(path, format!("[Resolve]\n{text}")))
+}
+
 /// DNS, NTP, kernel settings and modules.
 fn render_os(os: &Os) -> Vec<NodeFile> {
     let words = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(" ");
     let mut files = Vec::new();
-    if !os.dns.is_empty() {
-        let servers = words(&mut os.dns.iter().map(ToString::to_string));
-        files.push(NodeFile::text(
-            "/etc/systemd/resolved.conf.d/20-harrow-config.conf",
-            format!("[Resolve]\nDNS={servers}\n"),
-        ));
-    }
+    files.extend(render_names(os));
     if !os.ntp.is_empty() {
         let servers = words(&mut os.ntp.iter().cloned());
         files.push(NodeFile::text(
@@ -208,11 +241,15 @@ fn escape_path(path: &str) -> String {
     out
 }
 
-/// The live system: DHCP on every wired NIC, a root shell on the consoles, and the installer.
-pub fn render_live(machine_id: &str) -> Vec<NodeFile> {
-    let config = fallback_config();
+/// The live system: the network of a config when one says something of it, DHCP on every other
+/// wired NIC, a root shell on the consoles, and the installer.
+pub fn render_live(machine_id: &str, config: Option<&Config>) -> Vec<NodeFile> {
     let mut files = render_identity(LIVE_HOSTNAME, machine_id);
-    files.extend(network::render_network(&config.management, &[]));
+    files.extend(network::render_each_nic());
+    if let Some(config) = config {
+        files.extend(network::render_network(&NetworkInputs::of(config)));
+        files.extend(render_names(&config.os));
+    }
     // Disks of this machine's former life are looked at, never brought to life: an active volume
     // group would keep its disk from being installed on.
     files.push(NodeFile::link(
@@ -240,21 +277,22 @@ pub fn fallback_config() -> Config {
             hostname: None,
             ssh_authorized_keys: Vec::new(),
             password: None,
+            sftp: false,
+            password_login: false,
             dns: Vec::new(),
+            dns_search: Vec::new(),
             ntp: Vec::new(),
             modules: Vec::new(),
             sysctls: std::collections::BTreeMap::new(),
             files: Vec::new(),
             persistent_paths: Vec::new(),
+            first_commands: Vec::new(),
             kernel_arguments: Vec::new(),
             tty: None,
             multipath: None,
         },
-        management: Management {
-            nics: Vec::new(),
-            ipv4: Ipv4Method::Dhcp,
-            mtu: None,
-        },
+        management: NodeNetwork::default(),
+        networks: std::collections::BTreeMap::new(),
         storage: Storage {
             device: None,
             data_disk: None,

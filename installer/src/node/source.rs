@@ -11,8 +11,12 @@ use crate::failure::{Failure, Kind};
 use crate::live;
 use crate::sys::random;
 
+use super::machine;
+
 /// Name of the config on OEM.
 pub const CONFIG_NAME: &str = "config.yaml";
+/// Name of the config that was there before it.
+pub const BACKUP_NAME: &str = "config.before.yaml";
 /// Where OEM is mounted on a node, read-only and for root alone.
 pub const OEM_DIR: &str = "/run/harrow/oem";
 
@@ -28,8 +32,13 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
     })?;
     let name = path.display().to_string();
     // Who edits the file may have written a password in clear.
-    let source = Source::yaml(SourceKind::Oem, &name, bytes);
-    let checked = read_sources(&[source], random::salt());
+    resolve(&Source::yaml(SourceKind::Oem, &name, bytes))
+}
+
+/// What a node makes of a config.
+pub fn resolve(source: &Source) -> anyhow::Result<Config> {
+    let name = &source.name;
+    let checked = read_sources(std::slice::from_ref(source), random::salt());
     for problem in checked.problems.only(Severity::Error).0 {
         tracing::warn!(
             "{}: {} [{}]",
@@ -41,11 +50,13 @@ pub fn read_config(oem: &Path) -> anyhow::Result<Config> {
     for user in live::people(&checked.answers) {
         tracing::warn!("os.ssh_authorized_keys: github:{user} is fetched at an install only");
     }
-    checked.usable_config().map_err(|problems| {
+    let mut config = checked.usable_config().map_err(|problems| {
         Failure::error(
             Kind::ConfigInvalid,
             format!("{name}: {problems}"),
             "correct the file and reboot",
         )
-    })
+    })?;
+    config.os.hostname = config.os.hostname.map(|name| machine::put_identity(&name));
+    Ok(config)
 }

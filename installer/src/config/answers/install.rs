@@ -83,7 +83,6 @@ pub struct InstallAnswers {
     /// The management network.
     pub management_interface: ManagementAnswers,
     /// Further networks, by name. The default route stays on the management network.
-    #[schemars(extend("x-not-yet" = true))]
     pub networks: BTreeMap<String, LinkAnswers>,
     /// Virtual IP of the cluster: its API and web page answer there. Mode `create`.
     #[schemars(extend("x-form" = "node-ipv4"), example = &"10.0.0.5")]

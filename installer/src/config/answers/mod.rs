@@ -28,9 +28,7 @@ pub use addons::{Addon, Addons};
 pub use cluster::{ClusterAnswers, Cni, Profile, Reservation, SriovDevice};
 pub use disk::{DeviceChoice, DiskRule, Pick};
 pub use install::{InstallAnswers, InstallMode, NodeRole, VipMode};
-pub use network::{
-    InterfaceAnswers, Ipv6Answers, Ipv6Mode, LinkAnswers, ManagementAnswers, Method,
-};
+pub use network::{InterfaceAnswers, Ipv6Answers, Ipv6Mode, LinkAnswers, Method};
 pub use os::{ExternalStorage, OsAnswers, StorageDevice, WriteFile};
 pub use scalar::Scalar;
 pub use url::UrlText;

@@ -12,8 +12,11 @@ use super::scalar::Scalar;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OsAnswers {
-    /// Name of the node, unique in its cluster; made from the machine's id when absent.
-    #[schemars(extend("x-form" = "host-name"), example = &"node-1")]
+    /// Name of the node, unique in its cluster; made from the machine's id when absent. `{serial}`,
+    /// `{uuid}`, `{mac}`, `{id}` and `{dhcp}` in it stand for the machine's serial number, its
+    /// UUID, the MAC address of its network, the beginning of its machine id, and the name that
+    /// its DHCP server gives at the install, which notes what comes out.
+    #[schemars(extend("x-form" = "host-name-template"), example = &"node-1")]
     pub hostname: Option<String>,
     /// Public keys that may log in as `rancher`, in OpenSSH's form, or `github:USER`, whose keys
     /// are fetched at the install. A key or a password is needed.
@@ -29,7 +32,7 @@ pub struct OsAnswers {
     #[schemars(extend("x-form" = "nameserver"), example = ["10.0.0.2", "fd00::2"])]
     pub dns_nameservers: Vec<String>,
     /// Domains in which short names are looked up.
-    #[schemars(extend("x-form" = "domain", "x-not-yet" = true), example = ["example.org"])]
+    #[schemars(extend("x-form" = "domain"), example = ["example.org"])]
     pub dns_search: Vec<String>,
     /// NTP servers, names or addresses. All nodes of a cluster should have some, or none.
     #[schemars(extend("x-form" = "ntp-server"), example = ["0.pool.ntp.org"])]
@@ -56,8 +59,9 @@ pub struct OsAnswers {
     /// does not survive a reboot.
     #[schemars(extend("x-form" = "persistent-path"), example = ["/etc/site"])]
     pub persistent_state_paths: Vec<String>,
-    /// Commands run once in the installed system, before its first boot.
-    #[schemars(extend("x-secret" = true, "x-not-yet" = true))]
+    /// Commands of a shell, run once as root when the installed system starts for the first time,
+    /// before its cluster. Each has 10 minutes; what they say is in the journal.
+    #[schemars(extend("x-secret" = true))]
     pub after_install_chroot_commands: Vec<Secret>,
     /// Added to the kernel's command line, words with spaces between.
     #[schemars(extend("x-form" = "kernel-arguments"), example = &"intel_iommu=on iommu=pt")]
@@ -73,11 +77,11 @@ pub struct OsAnswers {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SshdAnswers {
-    /// Whether files can be transferred with SFTP.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    /// Whether files can be transferred with SFTP, which scp uses too.
+    #[schemars(extend("x-default" = false))]
     pub sftp: Option<bool>,
     /// Whether passwords are refused over SSH, so that only keys log in.
-    #[schemars(extend("x-default" = false, "x-not-yet" = true))]
+    #[schemars(extend("x-default" = false))]
     pub disable_password_auth: Option<bool>,
 }
 

@@ -23,6 +23,10 @@ impl Fleet<'_> {
             let Some(name) = node.answers.os.hostname.clone() else {
                 continue;
             };
+            // Each machine makes its own of it.
+            if formats::is_template(&name) {
+                continue;
+            }
             if let Some(first) = seen.get(&name) {
                 let message = format!("{name} is the name of {} already", first.main);
                 let hint = "Kubernetes knows nodes by their names";

@@ -8,6 +8,7 @@ mod bond_options;
 mod cron;
 mod crypt;
 mod files;
+mod hostname;
 mod http;
 mod kube;
 mod names;
@@ -20,9 +21,12 @@ mod storage;
 mod unpack;
 
 pub use bond::*;
+#[cfg(test)]
+pub(crate) use bond_options::OPTIONS as BOND_OPTIONS;
 pub use cron::*;
 pub use crypt::*;
 pub use files::*;
+pub use hostname::*;
 pub use http::*;
 pub use kube::*;
 pub use names::*;

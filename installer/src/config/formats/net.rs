@@ -228,6 +228,18 @@ pub fn mac(text: &str) -> Result<String, Wrong> {
     Ok(lower)
 }
 
+/// Where a NIC is plugged in: udev's `ID_PATH`, such as `pci-0000:00:03.0`.
+pub fn slot(text: &str) -> Result<(), Wrong> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_:.".contains(&b);
+    if !text.is_empty() && text.len() <= 255 && text.contains('-') && text.bytes().all(good) {
+        return Ok(());
+    }
+    wrong(
+        format!("{} is not a slot", quoted(text)),
+        "as harrow facts has it, such as pci-0000:00:03.0",
+    )
+}
+
 /// A VLAN id: 0 or 1 for the untagged network, 2 to 4094 for a VLAN.
 pub fn vlan_id(number: i64) -> Result<Option<u16>, Wrong> {
     match u16::try_from(number) {

@@ -8,6 +8,9 @@ use super::super::problem::{Code, Problems};
 use super::address::{are_without_effect, ipv6_is_whole, special};
 use super::{gateway, link_network, link_networks, management_network};
 
+/// Most letters of a network's name: the kernel takes 15, and the bond below a VLAN has 3 more.
+const LONGEST: usize = 12;
+
 /// A NIC belongs to one network, unless VLANs keep them apart.
 pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
     let install = &answers.install;
@@ -16,7 +19,7 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
     let mut note = |network: &str, nics: &[InterfaceAnswers], vlan: u32| {
         for (i, nic) in nics.iter().enumerate() {
             let field = format!("{network}.interfaces[{i}]");
-            if nic.name.is_none() && nic.hw_addr.is_none() {
+            if nic.name.is_none() && nic.hw_addr.is_none() && nic.slot.is_none() {
                 let hint = "name: ens3, or hw_addr: a MAC address";
                 problems.add(
                     Code::Missing,
@@ -42,8 +45,6 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
             }
         }
     };
-    // 1 is the VLAN of untagged frames.
-    let tag = |vlan: Option<u32>| vlan.filter(|v| *v > 1).unwrap_or(0);
     note(
         "install.management_interface",
         &management.interfaces,
@@ -52,6 +53,62 @@ pub fn nics_are_used_once(answers: &Answers, problems: &mut Problems) {
     for (name, link) in &install.networks {
         let field = format!("install.networks.{name}");
         note(&field, &link.interfaces, tag(link.vlan_id));
+    }
+}
+
+/// The VLAN of a network; 1 is that of untagged frames.
+fn tag(vlan: Option<u32>) -> u32 {
+    vlan.filter(|v| *v > 1).unwrap_or(0)
+}
+
+/// Networks with different VLANs share a bond, so all of its NICs or none.
+pub fn bonds_are_shared_whole(answers: &Answers, problems: &mut Problems) {
+    let install = &answers.install;
+    let management = "install.management_interface".to_owned();
+    let given = &install.management_interface;
+    let mut seen = vec![(management, &given.interfaces, tag(given.vlan_id))];
+    for (name, link) in &install.networks {
+        let field = format!("install.networks.{name}");
+        let has = |nics: &[InterfaceAnswers], nic: &InterfaceAnswers| {
+            nics.iter().any(|other| same_nic(nic, other))
+        };
+        let sharing = |nics: &&Vec<InterfaceAnswers>| link.interfaces.iter().any(|n| has(nics, n));
+        // That both have the same VLAN is said of the NIC.
+        let found = seen
+            .iter()
+            .find(|(_, nics, vlan)| *vlan != tag(link.vlan_id) && sharing(nics));
+        if let Some((other, nics, _)) = found {
+            let whole = nics.len() == link.interfaces.len()
+                && nics.iter().all(|nic| has(&link.interfaces, nic));
+            if !whole {
+                problems.add(
+                    Code::DuplicateNic,
+                    format!("{field}.interfaces"),
+                    format!("shares some NICs with {other}, but not all"),
+                    "NICs of one network are one bond: name all of them, or none",
+                );
+            } else if !link.bond_options.is_empty() {
+                problems.add(
+                    Code::MethodIgnored,
+                    format!("{field}.bond_options"),
+                    format!("does nothing: {other} has the same NICs and decides"),
+                    "leave it out",
+                );
+            }
+        }
+        seen.push((field, &link.interfaces, tag(link.vlan_id)));
+    }
+}
+
+/// Whether both say the same of a NIC.
+fn same_nic(one: &InterfaceAnswers, other: &InterfaceAnswers) -> bool {
+    let mac = |nic: &InterfaceAnswers| nic.hw_addr.as_deref().and_then(|m| formats::mac(m).ok());
+    match (mac(one), mac(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => {
+            (one.name.is_some() && one.name == other.name)
+                || (one.slot.is_some() && one.slot == other.slot)
+        }
     }
 }
 
@@ -102,6 +159,19 @@ pub fn links_are_complete(answers: &Answers, problems: &mut Problems) {
         if ["mgmt-br", "mgmt-bo"].contains(&name.as_str()) {
             let message = "the management network has this name";
             problems.add(Code::DuplicateValue, field.clone(), message, "another name");
+        }
+        let is_nic = |nic: &InterfaceAnswers| nic.name.as_deref() == Some(name);
+        let all = answers.install.networks.values().map(|l| &l.interfaces);
+        let management = &answers.install.management_interface.interfaces;
+        if name == "lo" || all.chain([management]).flatten().any(is_nic) {
+            let message = "an interface of the machine has this name";
+            let hint = "another name: the network gets an interface of its own";
+            problems.add(Code::DuplicateValue, field.clone(), message, hint);
+        }
+        if name.len() > LONGEST {
+            let message = format!("longer than {LONGEST} letters");
+            let hint = "a shorter name: its interfaces are named after it";
+            problems.add(Code::BadValue, field.clone(), message, hint);
         }
         if link.interfaces.is_empty() {
             let hint = "a list of NICs: name or hw_addr";

@@ -34,7 +34,7 @@ pub use pods::{mask_for, node_mask, room};
 pub type Rule = fn(&Answers, &mut Problems);
 
 /// Every rule.
-pub const RULES: [Rule; 38] = [
+pub const RULES: [Rule; 39] = [
     mode::mode_is_needed,
     mode::token_is_needed,
     mode::server_url_follows_mode,
@@ -57,6 +57,7 @@ pub const RULES: [Rule; 38] = [
     pods::reservations_bear_the_pods,
     bond::options_go_together,
     links::nics_are_used_once,
+    links::bonds_are_shared_whole,
     links::links_are_complete,
     links::addresses_are_used_once,
     disks::disks_go_together,

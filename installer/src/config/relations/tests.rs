@@ -57,6 +57,30 @@ fn every_rule_finds_what_it_is_for() {
             "server_url",
         ),
         (
+            "vip: 10.0.0.5\n",
+            "vip: 10.0.0.5\n  networks: {store: {interfaces: [{name: ens3}], vlan_id: 5}}\n",
+            Code::DuplicateNic,
+            "install.networks.store.interfaces",
+        ),
+        (
+            "vip: 10.0.0.5\n",
+            "vip: 10.0.0.5\n  networks: {store: {interfaces: [{name: ens3}, {name: ens4}], vlan_id: 5, bond_options: {miimon: 50}}}\n",
+            Code::MethodIgnored,
+            "install.networks.store.bond_options",
+        ),
+        (
+            "vip: 10.0.0.5\n",
+            "vip: 10.0.0.5\n  networks: {ens3: {interfaces: [{name: ens9}]}}\n",
+            Code::DuplicateValue,
+            "install.networks.ens3",
+        ),
+        (
+            "vip: 10.0.0.5\n",
+            "vip: 10.0.0.5\n  networks: {a-long-name-x: {interfaces: [{name: ens9}]}}\n",
+            Code::BadValue,
+            "install.networks.a-long-name-x",
+        ),
+        (
             "mode: create\n  vip: 10.0.0.5\n",
             "mode: join\n",
             Code::Missing,

@@ -14,15 +14,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::{Failure, Kind};
 
-use super::apply;
+use super::apply::RunningNode;
 use super::boot::BootParams;
-use super::machine;
-use super::mounts::Helper;
-use super::render::{self, NodeInputs};
 use super::source;
-use super::state::{ApplyState, Role, STATE_PATH};
+use super::state::{ApplyState, Role};
 
 pub use services::failed_units;
 
@@ -155,8 +151,8 @@ pub fn vitals(known: &[String]) -> anyhow::Result<Vec<Check>> {
     let whole = Whole::read()?;
     let node = whole.node();
     let mut checks = vec![
-        boot_check(&whole.state),
-        system::check_root(&whole.params),
+        boot_check(&whole.running.state),
+        system::check_root(&whole.running.params),
         system::check_var(),
         services::check_started(),
         services::check_units(known),
@@ -173,46 +169,23 @@ pub fn root() -> anyhow::Result<Check> {
 
 /// The node, read once.
 struct Whole {
+    running: RunningNode,
     config: Config,
-    params: BootParams,
-    state: ApplyState,
 }
 
 impl Whole {
     fn read() -> anyhow::Result<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Failure::error(
-                Kind::NotANode,
-                "only root can read all that has to be compared",
-                "run it with sudo",
-            ));
-        }
-        let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
-            Failure::error(
-                Kind::NotANode,
-                format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
-                "run it on an installed node",
-            )
-        })?;
-        if state.role == Role::Live {
-            return Err(Failure::error(
-                Kind::NotANode,
-                "this is a live system, it has no config to compare with",
-                "run it on an installed node",
-            ));
-        }
         Ok(Self {
+            running: RunningNode::probe()?,
             config: source::read_config(Path::new(source::OEM_DIR))?,
-            params: BootParams::probe()?,
-            state,
         })
     }
 
     fn node(&self) -> Node<'_> {
         Node {
             config: &self.config,
-            params: &self.params,
-            state: &self.state,
+            params: &self.running.params,
+            state: &self.running.state,
         }
     }
 }
@@ -220,19 +193,8 @@ impl Whole {
 /// Looks at everything.
 pub fn run(_options: &VerifyOptions) -> anyhow::Result<VerifyReport> {
     let whole = Whole::read()?;
-    let mut helper = Helper::default();
-    helper.image(Path::new(apply::IMAGE))?;
-    let accounts = apply::accounts_of_image()?;
-    drop(helper);
-    let (params, state) = (&whole.params, &whole.state);
-    let rendered = render::render_node(&NodeInputs {
-        config: &whole.config,
-        accounts: &accounts,
-        machine_id: &state.machine_id,
-        data: params.data.as_deref().filter(|_| state.role == Role::Node),
-        size: machine::probe(),
-    });
-    let node = whole.node();
+    let rendered = whole.running.render(&whole.config);
+    let (node, state) = (whole.node(), &whole.running.state);
     let mut checks = vec![boot_check(state)];
     checks.extend(system::check(&node));
     checks.extend(files::check(&rendered, Path::new("/")));

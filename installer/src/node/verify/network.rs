@@ -1,260 +1,292 @@
-//! Addresses, DNS and MTU of the management network.
+//! The networks of the node: NICs and bonds, addresses, VLANs, MTU, the default route, DNS, and
+//! addresses that somebody else has too.
 
-use std::fs;
-use std::net::Ipv4Addr;
+mod bond;
+mod seen;
 
-use anyhow::Context as _;
-use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::{Ipv4Method, Management, NicSelector};
-use crate::sys::cmd::Cmd;
+use crate::config::{Config, Ipv4Method, Ipv6Method, NodeNetwork};
 
-use super::super::network::{BOND, is_bonded};
+use super::super::network::{self, BOND, BRIDGE};
 use super::{Check, Node};
+use seen::{Address, Link, Seen};
+
+/// Name of the management network among the checks.
+const MANAGEMENT: &str = "mgmt";
 
 /// All checks of this group.
 pub fn check(node: &Node) -> Vec<Check> {
-    let management = &node.config.management;
-    let links = match read_links() {
-        Ok(links) => links,
-        Err(error) => {
-            return vec![Check::holds(
-                "address",
-                false,
-                "readable",
-                format!("{error:#}"),
-            )];
-        }
-    };
-    let mut checks = vec![check_address(management, &links)];
-    if let Some(mtu) = management.mtu {
-        let found = managed(management, &links);
-        let actual: Vec<String> = found
-            .iter()
-            .map(|l| format!("{} {}", l.ifname, l.mtu))
-            .collect();
-        let holds = !found.is_empty() && found.iter().all(|l| l.mtu == mtu);
-        checks.push(Check::holds(
-            "mtu",
-            holds,
-            mtu.to_string(),
-            actual.join(", "),
-        ));
+    match Seen::read(node.config) {
+        Ok(seen) => check_all(node.config, &seen),
+        Err(error) => vec![Check::holds(
+            "network",
+            false,
+            "readable",
+            format!("{error:#}"),
+        )],
     }
-    checks.push(check_dns(node));
+}
+
+fn check_all(config: &Config, seen: &Seen) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for carrier in network::bonds(config) {
+        let name = if carrier.device == BOND {
+            MANAGEMENT
+        } else {
+            &carrier.device
+        };
+        checks.extend(bond::check(name, &carrier.device, carrier.network, seen));
+    }
+    for (device, network) in network::devices(config) {
+        let name = if device == BRIDGE {
+            MANAGEMENT
+        } else {
+            &device
+        };
+        checks.extend(check_device(name, &device, network, seen));
+    }
+    checks.push(check_route(config, seen));
+    checks.push(check_dns(config, seen));
+    checks.push(check_search(config, seen));
+    checks.push(check_conflicts(seen));
     checks
 }
 
-/// A link as `ip -json address show` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Link {
-    ifname: String,
-    #[serde(default)]
-    address: String,
-    #[serde(default)]
-    permaddr: Option<String>,
-    mtu: u32,
-    #[serde(default)]
-    link_type: String,
-    #[serde(default)]
-    linkinfo: Option<LinkInfo>,
-    #[serde(default)]
-    addr_info: Vec<Address>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct LinkInfo {
-    #[serde(default)]
-    info_kind: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Address {
-    family: String,
-    #[serde(default)]
-    local: String,
-    #[serde(default)]
-    prefixlen: u8,
-    #[serde(default)]
-    scope: String,
-    #[serde(default)]
-    dynamic: bool,
-}
-
-fn read_links() -> anyhow::Result<Vec<Link>> {
-    let output = Cmd::new("ip")
-        .args(["-json", "-details", "address", "show"])
-        .run()?;
-    parse_links(&output.stdout)
-}
-
-fn parse_links(bytes: &[u8]) -> anyhow::Result<Vec<Link>> {
-    serde_json::from_slice(bytes).context("reading the output of `ip -json address show`")
-}
-
-/// The links that may hold the node's address.
-fn managed<'a>(management: &Management, links: &'a [Link]) -> Vec<&'a Link> {
-    let is_physical = |l: &Link| {
-        l.link_type == "ether"
-            && l.linkinfo
-                .as_ref()
-                .and_then(|i| i.info_kind.as_ref())
-                .is_none()
+fn check_device(name: &str, device: &str, network: &NodeNetwork, seen: &Seen) -> Vec<Check> {
+    let Some(link) = seen.link(device) else {
+        let check = format!("network {name} address");
+        return vec![Check::equal(
+            check,
+            format!("on {device}"),
+            "no such network interface",
+        )];
     };
-    let wanted = |l: &&Link| {
-        if is_bonded(management) {
-            return l.ifname == BOND;
-        }
-        match management.nics.first() {
-            None => is_physical(l),
-            Some(NicSelector::Name(name)) => l.ifname == *name,
-            Some(NicSelector::Mac(mac)) => {
-                is_physical(l) && (l.address == *mac || l.permaddr.as_ref() == Some(mac))
-            }
-        }
-    };
-    links.iter().filter(wanted).collect()
+    let mut checks = vec![
+        check_ipv4(name, network, link),
+        check_ipv6(name, network, link),
+    ];
+    if let Some(mtu) = network.mtu {
+        let check = format!("network {name} mtu");
+        checks.push(Check::equal(check, mtu.to_string(), link.mtu.to_string()));
+    }
+    if device == BRIDGE {
+        let mac = network.mac.as_deref();
+        let mac = mac.or_else(|| network.nics.first().and_then(|nic| nic.mac.as_deref()));
+        checks.extend(mac.map(|mac| Check::equal("network mgmt mac", mac, &*link.address)));
+    }
+    let check = format!("network {name} vlan");
+    let expected = network
+        .vlan
+        .map_or("untagged".to_owned(), |id| id.to_string());
+    if device == BRIDGE {
+        checks.push(Check::equal(check, expected, bridge_vlan(seen)));
+    } else if network.vlan.is_some() {
+        let info = link.linkinfo.as_ref().map(|info| &info.info_data);
+        let id = info.and_then(|data| data.get("id")?.as_u64());
+        let actual = id.map_or("none".to_owned(), |id| id.to_string());
+        checks.push(Check::equal(check, expected, actual));
+    }
+    checks
 }
 
-fn check_address(management: &Management, links: &[Link]) -> Check {
-    let found = managed(management, links);
-    let addresses: Vec<(&str, &Address)> = found
-        .iter()
-        .flat_map(|l| l.addr_info.iter().map(|a| (l.ifname.as_str(), a)))
-        .filter(|(_, a)| a.family == "inet" && a.scope == "global")
-        .collect();
-    let names: Vec<String> = addresses
-        .iter()
-        .map(|(link, a)| {
-            format!(
-                "{}/{} on {link}{}",
-                a.local,
-                a.prefixlen,
-                if a.dynamic { " by DHCP" } else { "" }
-            )
-        })
-        .collect();
-    let actual = if found.is_empty() {
-        "no such network interface".to_owned()
-    } else if names.is_empty() {
-        "no IPv4 address".to_owned()
+/// The VLAN of the node's own frames, when the uplink carries it.
+fn bridge_vlan(seen: &Seen) -> String {
+    let of = |device: &str| {
+        seen.vlans
+            .get(device)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let is_own = |vlan: &&seen::PortVlan| vlan.flags.iter().any(|flag| flag == "PVID");
+    let Some(own) = of(BRIDGE).iter().find(is_own).map(|vlan| vlan.vlan) else {
+        return "none".to_owned();
+    };
+    let Some(port) = of(BOND).iter().find(|vlan| vlan.vlan == own) else {
+        return format!("{own}, which {BOND} does not carry");
+    };
+    match port.flags.iter().any(|flag| flag == "Egress Untagged") {
+        true => "untagged".to_owned(),
+        false => own.to_string(),
+    }
+}
+
+fn shown(address: &Address) -> String {
+    let how = if address.dynamic {
+        " by DHCP or router"
     } else {
-        names.join(", ")
+        ""
     };
-    match &management.ipv4 {
-        Ipv4Method::None => {
-            Check::holds("address", addresses.is_empty(), "no IPv4 address", actual)
-        }
+    format!("{}/{}{how}", address.local, address.prefixlen)
+}
+
+fn all_shown(addresses: &[&Address]) -> String {
+    match addresses {
+        [] => "none".to_owned(),
+        some => some.iter().map(|a| shown(a)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// A virtual IP is on the same interface, with a prefix of its own.
+fn check_ipv4(name: &str, network: &NodeNetwork, link: &Link) -> Check {
+    let of_family = |a: &&Address| a.family == "inet" && a.scope == "global";
+    let found: Vec<&Address> = link.addr_info.iter().filter(of_family).collect();
+    let actual = all_shown(&found);
+    let check = format!("network {name} address");
+    match &network.ipv4 {
+        Ipv4Method::None => Check::holds(check, found.is_empty(), "none", actual),
         Ipv4Method::Dhcp => {
-            let holds = addresses.iter().any(|(_, a)| a.dynamic);
-            Check::holds("address", holds, "an address by DHCP", actual)
+            let holds = found.iter().any(|a| a.dynamic);
+            Check::holds(check, holds, "an address by DHCP", actual)
         }
         Ipv4Method::Static(fixed) => {
-            let same = |a: &Address| {
+            let same = |a: &&&Address| {
                 a.local.parse() == Ok::<Ipv4Addr, _>(fixed.address) && a.prefixlen == fixed.prefix
             };
-            let holds = addresses.len() == 1 && addresses.iter().all(|(_, a)| same(a));
-            Check::holds(
-                "address",
-                holds,
-                format!("{}/{}", fixed.address, fixed.prefix),
-                actual,
-            )
+            let others = |a: &&&Address| !same(a) && (a.prefixlen != 32 || a.dynamic);
+            let holds = found.iter().any(|a| same(&a)) && !found.iter().any(|a| others(&a));
+            let expected = format!("{}/{}", fixed.address, fixed.prefix);
+            Check::holds(check, holds, expected, actual)
         }
     }
 }
 
-fn check_dns(node: &Node) -> Check {
-    let wanted: Vec<String> = node.config.os.dns.iter().map(ToString::to_string).collect();
-    // What programs get that don't go through resolved's stub: all servers, the first first.
-    let text = fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or_default();
-    let actual = nameservers(&text);
-    if wanted.is_empty() {
-        return Check::skipped(
-            "dns",
-            format!("none configured; in use: {}", actual.join(" ")),
-        );
+fn check_ipv6(name: &str, network: &NodeNetwork, link: &Link) -> Check {
+    let of_family = |a: &&Address| a.family == "inet6" && a.scope == "global";
+    let found: Vec<&Address> = link.addr_info.iter().filter(of_family).collect();
+    let actual = all_shown(&found);
+    let check = format!("network {name} ipv6");
+    match &network.ipv6 {
+        Ipv6Method::None => {
+            let none = !link.addr_info.iter().any(|a| a.family == "inet6");
+            Check::holds(check, none, "none, not even link-local", actual)
+        }
+        Ipv6Method::Slaac if found.is_empty() => {
+            Check::skipped(check, "no router has told a prefix")
+        }
+        Ipv6Method::Slaac => Check::holds(check, true, "addresses by routers", actual),
+        Ipv6Method::Dhcp => {
+            let holds = found.iter().any(|a| a.prefixlen == 128 && a.dynamic);
+            Check::holds(check, holds, "an address by DHCPv6", actual)
+        }
+        Ipv6Method::Static(fixed) => {
+            let same = |a: &&Address| {
+                a.local.parse() == Ok::<Ipv6Addr, _>(fixed.address) && a.prefixlen == fixed.prefix
+            };
+            let holds = found.iter().any(same);
+            let expected = format!("{}/{}", fixed.address, fixed.prefix);
+            Check::holds(check, holds, expected, actual)
+        }
     }
-    let holds = wanted.iter().all(|server| actual.contains(server));
+}
+
+/// The management network's alone leads outside, and its router is there.
+fn check_route(config: &Config, seen: &Seen) -> Check {
+    let management = &config.management;
+    let fixed: Vec<IpAddr> = match (&management.ipv4, &management.ipv6) {
+        (Ipv4Method::Static(v4), Ipv6Method::Static(v6)) => {
+            let v6 = v6.gateway.map(IpAddr::V6);
+            v4.gateway.map(IpAddr::V4).into_iter().chain(v6).collect()
+        }
+        (Ipv4Method::Static(v4), _) => v4.gateway.map(IpAddr::V4).into_iter().collect(),
+        (_, Ipv6Method::Static(v6)) => v6.gateway.map(IpAddr::V6).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    let by_server = management.ipv4 == Ipv4Method::Dhcp;
+    let route = |route: &network::gateway::DefaultRoute| {
+        let gateway = route.gateway.map_or("nobody".to_owned(), |g| g.to_string());
+        let silent = match seen.answering.contains(&route.dev) {
+            true => "",
+            false => ", which does not answer",
+        };
+        format!("{gateway} on {}{silent}", route.dev)
+    };
+    let actual: Vec<String> = seen.routes.iter().map(route).collect();
+    let actual = if actual.is_empty() {
+        "none".to_owned()
+    } else {
+        actual.join("; ")
+    };
+    let ours = network::devices(config);
+    let stray = seen.routes.iter().any(|r| {
+        let further = ours.iter().any(|(device, _)| *device == r.dev);
+        further && r.dev != BRIDGE
+    });
+    let on_bridge = |gateway: &IpAddr| {
+        let same = |r: &&network::gateway::DefaultRoute| r.gateway == Some(*gateway);
+        seen.routes.iter().filter(same).any(|r| r.dev == BRIDGE)
+    };
+    let any = seen.routes.iter().any(|r| r.dev == BRIDGE);
+    let answers = seen.answering.iter().any(|dev| dev == BRIDGE);
+    let (holds, expected) = match fixed.as_slice() {
+        [] if by_server => (any && answers, "that of the DHCP server".to_owned()),
+        [] => (true, "none, or that of a router".to_owned()),
+        some => {
+            let names: Vec<String> = some.iter().map(ToString::to_string).collect();
+            (some.iter().all(on_bridge) && answers, names.join(", "))
+        }
+    };
+    let expected = format!("{expected}, on {BRIDGE} alone");
+    Check::holds("default route", holds && !stray, expected, actual)
+}
+
+fn check_dns(config: &Config, seen: &Seen) -> Check {
+    let wanted: Vec<String> = config.os.dns.iter().map(ToString::to_string).collect();
+    let actual = words_of(&seen.resolv, "nameserver");
+    if wanted.is_empty() {
+        let why = format!("none configured; in use: {}", actual.join(" "));
+        return Check::skipped("dns", why);
+    }
+    // resolv.conf(5) has three at most, resolved uses all.
+    let holds = wanted.iter().take(3).all(|server| actual.contains(server))
+        && actual.iter().all(|server| wanted.contains(server));
     Check::holds("dns", holds, wanted.join(" "), actual.join(" "))
 }
 
-/// resolv.conf(5)
-fn nameservers(text: &str) -> Vec<String> {
-    let server = |line: &str| Some(line.strip_prefix("nameserver ")?.trim().to_owned());
-    text.lines().filter_map(server).collect()
+fn check_search(config: &Config, seen: &Seen) -> Check {
+    let wanted = &config.os.dns_search;
+    let actual = words_of(&seen.resolv, "search");
+    if wanted.is_empty() {
+        return Check::skipped("dns search", "none configured");
+    }
+    let name = |domain: &String| domain.trim_end_matches('.').to_ascii_lowercase();
+    let holds = wanted.iter().all(|domain| actual.contains(&name(domain)));
+    Check::holds("dns search", holds, wanted.join(" "), actual.join(" "))
+}
+
+/// The words after a key of resolv.conf(5).
+fn words_of(text: &str, key: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for line in text.lines() {
+        let mut parts = line.split_whitespace();
+        if parts.next() == Some(key) {
+            words.extend(parts.filter(|word| *word != ".").map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// An address that was found to be another machine's is not used until it is free.
+fn check_conflicts(seen: &Seen) -> Check {
+    let has = |address: &str| {
+        let mut all = seen.links.iter().flat_map(|l| &l.addr_info);
+        all.any(|a| a.local == address)
+    };
+    let lost = seen.conflicts.iter().filter(|line| {
+        let mut addresses = line
+            .split([' ', ','])
+            .filter(|w| w.parse::<Ipv4Addr>().is_ok());
+        // A line without an address tells of a lease.
+        addresses.next().is_none_or(|address| !has(address))
+    });
+    let lost: Vec<&str> = lost.map(String::as_str).collect();
+    let actual = if lost.is_empty() {
+        "none".to_owned()
+    } else {
+        lost.join("; ")
+    };
+    Check::equal("duplicate addresses", "none", actual)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Status;
-    use super::*;
-    use crate::config::Ipv4Static;
-
-    const SAVED: &str = r#"[
-      {"ifindex":1,"ifname":"lo","mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00",
-       "addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host"}]},
-      {"ifindex":2,"ifname":"ens3","mtu":1500,"link_type":"ether","address":"52:54:00:12:34:56",
-       "addr_info":[{"family":"inet","local":"10.0.2.15","prefixlen":24,"scope":"global","dynamic":true},
-                    {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]},
-      {"ifindex":3,"ifname":"cni0","mtu":1450,"link_type":"ether","address":"52:54:00:12:34:57",
-       "linkinfo":{"info_kind":"bridge","info_data":{}},
-       "addr_info":[{"family":"inet","local":"10.52.0.1","prefixlen":24,"scope":"global"}]}]"#;
-
-    fn status(nics: Vec<NicSelector>, ipv4: Ipv4Method) -> Status {
-        let links = parse_links(SAVED.as_bytes()).unwrap();
-        check_address(
-            &Management {
-                nics,
-                ipv4,
-                mtu: None,
-            },
-            &links,
-        )
-        .status
-    }
-
-    #[test]
-    fn addresses_count_on_management_links_only() {
-        let fixed = |last| {
-            Ipv4Method::Static(Ipv4Static {
-                address: Ipv4Addr::new(10, 0, 2, last),
-                prefix: 24,
-                gateway: Ipv4Addr::new(10, 0, 2, 2),
-            })
-        };
-        let name = |n: &str| vec![NicSelector::Name(n.into())];
-        assert_eq!(status(vec![], Ipv4Method::Dhcp), Status::Ok);
-        assert_eq!(
-            status(
-                vec![NicSelector::Mac("52:54:00:12:34:56".into())],
-                Ipv4Method::Dhcp
-            ),
-            Status::Ok
-        );
-        assert_eq!(
-            status(
-                vec![NicSelector::Mac("52:54:00:12:34:57".into())],
-                Ipv4Method::Dhcp
-            ),
-            Status::Differs
-        );
-        assert_eq!(status(name("ens3"), fixed(15)), Status::Ok);
-        assert_eq!(status(name("ens3"), fixed(16)), Status::Differs);
-        assert_eq!(status(name("ens9"), Ipv4Method::Dhcp), Status::Differs);
-        assert_eq!(status(vec![], Ipv4Method::None), Status::Differs);
-        assert_eq!(
-            status(vec![], fixed(15)),
-            Status::Differs,
-            "a bond was wanted"
-        );
-    }
-
-    #[test]
-    fn name_servers() {
-        assert_eq!(
-            nameservers("# x\nnameserver 10.0.0.2\nsearch a\nnameserver fd00::2\n"),
-            ["10.0.0.2", "fd00::2"]
-        );
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::cluster::Part;
 use crate::sys::cmd::Cmd;
 
+use super::super::first::Note;
 use super::super::render::SSH_KEYS_DIR;
 use super::{Check, Node};
 
@@ -20,6 +21,7 @@ pub fn check(node: &Node) -> Vec<Check> {
         check_ssh_keys(),
         check_ntp(node),
         check_clock(),
+        check_first_commands(node),
     ]
 }
 
@@ -126,7 +128,7 @@ fn check_ntp(node: &Node) -> Check {
 
 /// No clock of a node can be older than its image; whether NTP was reached is only told.
 fn check_clock() -> Check {
-    let floor = Path::new("/usr/bin/harrow")
+    let floor = Path::new("/usr/lib/clock-epoch")
         .metadata()
         .and_then(|m| m.modified());
     if floor.is_ok_and(|floor| SystemTime::now() < floor) {
@@ -136,6 +138,24 @@ fn check_clock() -> Check {
         return Check::equal("clock", "synchronised", "synchronised");
     }
     Check::skipped("clock", "no NTP server has answered yet")
+}
+
+/// Commands that were to be run once, and how they ended.
+fn check_first_commands(node: &Node) -> Check {
+    let wanted = node.config.os.first_commands.len();
+    if wanted == 0 {
+        return Check::skipped("first commands", "none configured");
+    }
+    let words = |code: &Option<i32>| code.map_or("killed".to_owned(), |c| c.to_string());
+    let ended: Vec<String> = Note::read().ended.iter().map(words).collect();
+    // One that was added later is not run: there is only one first start.
+    let holds = !ended.is_empty() && ended.iter().all(|code| code == "0");
+    Check::holds(
+        "first commands",
+        holds,
+        "all ended with 0",
+        ended.join(", "),
+    )
 }
 
 #[cfg(test)]

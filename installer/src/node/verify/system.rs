@@ -25,6 +25,7 @@ pub fn check(node: &Node) -> Vec<Check> {
             .iter()
             .map(|(key, value)| check_sysctl(key, value)),
     );
+    checks.extend(check_arguments(node));
     checks.extend(node.config.os.modules.iter().map(|name| check_module(name)));
     checks
 }
@@ -208,6 +209,35 @@ fn device_number(rdev: u64) -> String {
     format!("{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev))
 }
 
+/// Every kernel argument of the config is on the command line that the kernel was started with.
+fn check_arguments(node: &Node) -> Option<Check> {
+    let wanted = &node.config.os.kernel_arguments;
+    if wanted.is_empty() {
+        return None;
+    }
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let missing = missing_arguments(wanted, &line);
+    let actual = match missing.is_empty() {
+        true => "all there".to_owned(),
+        false => format!(
+            "without {}; a boot from a new boot menu has them",
+            missing.join(" ")
+        ),
+    };
+    Some(Check::holds(
+        "kernel arguments",
+        missing.is_empty(),
+        wanted.join(" "),
+        actual,
+    ))
+}
+
+fn missing_arguments<'a>(wanted: &'a [String], line: &str) -> Vec<&'a str> {
+    let there: Vec<&str> = line.split_whitespace().collect();
+    let missing = wanted.iter().map(String::as_str);
+    missing.filter(|word| !there.contains(word)).collect()
+}
+
 fn check_sysctl(key: &str, value: &str) -> Check {
     let path = sysctl_path(key);
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -312,6 +342,16 @@ mod tests {
         assert_eq!(
             sysctl_path("net/ipv4/conf/eth0.100/rp_filter"),
             "net/ipv4/conf/eth0.100/rp_filter"
+        );
+    }
+
+    #[test]
+    fn arguments_on_the_command_line() {
+        let wanted = ["iommu=pt".to_owned(), "quiet".to_owned()];
+        assert!(missing_arguments(&wanted, "ro quiet iommu=pt\n").is_empty());
+        assert_eq!(
+            missing_arguments(&wanted, "ro quiet iommu=on\n"),
+            ["iommu=pt"]
         );
     }
 
