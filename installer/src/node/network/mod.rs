@@ -25,6 +25,8 @@ pub const BRIDGE: &str = "mgmt-br";
 pub const BOND: &str = "mgmt-bo";
 /// Folder of networkd's files.
 pub const DIR: &str = "/etc/systemd/network";
+/// What `network-online.target` waits for.
+const WAIT_ONLINE: &str = "/etc/systemd/system/systemd-networkd-wait-online.service";
 /// VLAN of untagged frames inside a bridge, as the kernel has it by itself.
 const UNTAGGED: u16 = 1;
 
@@ -175,6 +177,10 @@ fn render_management(inputs: &NetworkInputs, carrier: &Carrier) -> Vec<NodeFile>
     );
     files.push(file(&format!("20-{BRIDGE}.network"), text + &port));
     files.extend(render_vlans(inputs, carrier));
+    if address::family(management).is_none() {
+        // Without an address to wait for, the wait could only end as a failure.
+        files.push(NodeFile::link(WAIT_ONLINE, "/dev/null"));
+    }
     files
 }
 
@@ -282,7 +288,7 @@ pub fn render_each_nic() -> Vec<NodeFile> {
 /// What of a network the node's start waits for, within its limit.
 fn online(network: &NodeNetwork) -> &'static str {
     match address::family(network) {
-        None => "carrier",
+        None => "no",
         Some("ipv6") => "routable\nRequiredFamilyForOnline=ipv6",
         Some(_) => "routable\nRequiredFamilyForOnline=ipv4",
     }
