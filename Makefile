@@ -38,7 +38,7 @@ RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 # What the scenarios of the cluster payload boot, which are these.
 DOUBLE := $(OUT)/double
-DOUBLE_SCENARIOS := full-offline net-mirror
+DOUBLE_SCENARIOS := full-offline net-mirror upgrade
 
 .PHONY: help iso doubles run test check fuzz fuzz-short bench bless clean build-deps test-deps programs
 

@@ -14,7 +14,7 @@ use qemu_tests::medium::newest_iso;
 use qemu_tests::output::Output;
 use qemu_tests::report::{render_figures, render_results};
 use qemu_tests::runner::run_scenarios;
-use qemu_tests::scenarios::{ALL, Scenario, find};
+use qemu_tests::scenarios::{ALL, BY_NAME, Scenario, find};
 use qemu_tests::schedule::{Memory, Room};
 use qemu_tests::stage::{Settings, Stage};
 use qemu_tests::tools::check_tools;
@@ -88,6 +88,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::List => {
             for scenario in ALL {
                 println!("{:<20} {}", scenario.name, scenario.about);
+            }
+            for scenario in BY_NAME {
+                println!("{:<20} {} (only when named)", scenario.name, scenario.about);
             }
             Ok(ExitCode::SUCCESS)
         }

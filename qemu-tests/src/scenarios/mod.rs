@@ -10,6 +10,7 @@ mod net_mirror;
 mod refusals;
 mod self_test;
 mod uefi_secureboot_usb;
+mod upgrade;
 
 use crate::schedule::Load;
 use crate::stage::Stage;
@@ -57,12 +58,6 @@ pub const ALL: &[Scenario] = &[
         run: uefi_secureboot_usb::run,
     },
     Scenario {
-        name: "multipath",
-        about: "BIOS, a SCSI disk over two paths, one of which is taken away",
-        load: ONE_MACHINE,
-        run: multipath::run,
-    },
-    Scenario {
         name: "full-offline",
         about: "flavor full with the RKE2 double, installed and booted without any network device",
         load: ONE_MACHINE,
@@ -82,9 +77,28 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+/// Scenarios that run only when they are named, since all together would take too long for each
+/// change.
+pub const BY_NAME: &[Scenario] = &[
+    Scenario {
+        name: "multipath",
+        about: "BIOS, a SCSI disk over two paths, one of which is taken away",
+        load: ONE_MACHINE,
+        run: multipath::run,
+    },
+    Scenario {
+        name: "upgrade",
+        about: "an upgrade cut off by the power, one that succeeds, and one that is left by itself",
+        // The server of its images has them in memory.
+        load: Load::Shared { memory_mib: 3500 },
+        run: upgrade::run,
+    },
+];
+
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().find(|scenario| scenario.name == name)
+    let mut all = ALL.iter().chain(BY_NAME);
+    all.find(|scenario| scenario.name == name)
 }
 
 #[cfg(test)]
@@ -93,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_scenario_is_found_by_its_name() {
-        for scenario in ALL {
+        for scenario in ALL.iter().chain(BY_NAME) {
             let found = find(scenario.name).unwrap();
             assert_eq!(
                 found.about, scenario.about,
