@@ -14,7 +14,7 @@ mod matching;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::config::{Config, NicSelector, NodeNetwork};
+use crate::config::{Config, Ipv4Method, Ipv6Method, NicSelector, NodeNetwork};
 
 use super::files::NodeFile;
 use address::Use;
@@ -27,6 +27,8 @@ pub const BOND: &str = "mgmt-bo";
 pub const DIR: &str = "/etc/systemd/network";
 /// What `network-online.target` waits for.
 const WAIT_ONLINE: &str = "/etc/systemd/system/systemd-networkd-wait-online.service";
+/// What no start waits for.
+const NOT_AWAITED: &str = "no";
 /// VLAN of untagged frames inside a bridge, as the kernel has it by itself.
 const UNTAGGED: u16 = 1;
 
@@ -177,8 +179,7 @@ fn render_management(inputs: &NetworkInputs, carrier: &Carrier) -> Vec<NodeFile>
     );
     files.push(file(&format!("20-{BRIDGE}.network"), text + &port));
     files.extend(render_vlans(inputs, carrier));
-    if address::family(management).is_none() {
-        // Without an address to wait for, the wait could only end as a failure.
+    if !is_awaited(management) {
         files.push(NodeFile::link(WAIT_ONLINE, "/dev/null"));
     }
     files
@@ -285,10 +286,18 @@ pub fn render_each_nic() -> Vec<NodeFile> {
     vec![file("90-each-nic.network", text)]
 }
 
+/// Whether the config promises that a network has an address. One that may come from some router is
+/// no promise.
+pub fn is_awaited(network: &NodeNetwork) -> bool {
+    online(network) != NOT_AWAITED
+}
+
 /// What of a network the node's start waits for, within its limit.
 fn online(network: &NodeNetwork) -> &'static str {
     match address::family(network) {
-        None => "no",
+        // A wait could only end as a failure.
+        None => NOT_AWAITED,
+        _ if network.ipv4 == Ipv4Method::None && network.ipv6 == Ipv6Method::Slaac => NOT_AWAITED,
         Some("ipv6") => "routable\nRequiredFamilyForOnline=ipv6",
         Some(_) => "routable\nRequiredFamilyForOnline=ipv4",
     }

@@ -1,6 +1,7 @@
 //! The NICs and options of a bond.
 
 use crate::config::{NicSelector, NodeNetwork};
+use crate::node::network::is_awaited;
 
 use super::super::Check;
 use super::seen::{Link, Seen};
@@ -64,6 +65,10 @@ fn check_members(name: &str, device: &str, network: &NodeNetwork, seen: &Seen) -
     } else {
         actual.join(", ")
     };
+    if network.nics.is_empty() && !is_awaited(network) {
+        let why = format!("none is named and no address wanted; there: {actual}");
+        return Check::skipped(format!("network {name} nics"), why);
+    }
     let up = members.iter().any(|link| link.has_carrier());
     let all = network
         .nics
