@@ -107,7 +107,8 @@ pub fn checks(payload: Payload) -> Vec<Check> {
         Check::new("virtctl", "sudo bash -lc virtctl | grep -c double", "1"),
         Check::new(
             "harrow verify",
-            "sudo harrow verify >/dev/null && echo clean",
+            // What differs is for whoever reads the evidence.
+            "v=$(sudo harrow verify) && echo clean || echo \"$v\" | grep -v ^ok >&2",
             "clean",
         ),
     ]

@@ -20,8 +20,8 @@ use super::install;
 const DISK_SIZE: u64 = 200_000_000_000;
 /// The steps of an upgrade are in this file of the node while it runs.
 const LOG: &str = "/var/tmp/upgrade.log";
-/// The step in which the power goes.
-const COPYING: &str = "write the system";
+/// The step in which the power goes; the plan names it too, without a number in brackets.
+const COPYING: &str = "] write the system";
 /// How long the steps before it, and the whole upgrade, may take.
 const UPGRADE: Duration = Duration::from_secs(900);
 /// From a boot to the verdict on it, which waits for the whole boot.
@@ -54,10 +54,11 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     wait_verdict(stage, "a", None)?;
     install::done(stage, "the installed slot is good");
 
-    let url = server.guest_url("/new");
+    let url = server.guest_url("/new/");
     start_upgrade(stage, &url)?;
     wait::until("the copy to begin", UPGRADE, POLL, || {
-        let log = stage.ssh.try_run(&format!("cat {LOG}"))?.text();
+        let log = stage.ssh.try_run(&format!("cat {LOG} {LOG}.err"))?.text();
+        ensure!(!log.contains("error: "), "the upgrade failed:\n{log}");
         Ok(log.contains(COPYING).then_some(()))
     })?;
     stage.cut_power()?;
@@ -78,7 +79,7 @@ pub fn run(stage: &mut Stage) -> anyhow::Result<()> {
     install::done(stage, "the new slot is good");
 
     let before = Instant::now();
-    start_upgrade(stage, &server.guest_url("/broken"))?;
+    start_upgrade(stage, &server.guest_url("/broken/"))?;
     wait_reset(stage, before)?;
     // The machine resets three times more by itself.
     stage.wait_ssh(FALLING_BACK)?;
