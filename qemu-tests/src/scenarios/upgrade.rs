@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use harrow::image::manifest::ImageManifest;
 use harrow::sys::wait;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -161,12 +162,12 @@ fn break_initrd(files: &Files) -> anyhow::Result<Files> {
     let manifest = broken
         .get_mut("/broken/manifest.json")
         .context("the image has no manifest")?;
-    let mut said: Value = serde_json::from_slice(manifest)?;
-    let entry = &mut said["boot"]["initrd"];
-    ensure!(entry["name"] == "initrd.img", "the manifest has no initrd");
-    entry["size"] = initrd.len().into();
-    entry["sha256"] = hex::encode(Sha256::digest(&initrd)).into();
-    *manifest = serde_json::to_vec(&said)?;
+    let mut said = ImageManifest::parse(manifest)?;
+    let entry = &mut said.boot.initrd;
+    ensure!(entry.name == "initrd.img", "the initrd has another name");
+    entry.size = initrd.len() as u64;
+    entry.sha256 = hex::encode(Sha256::digest(&initrd));
+    *manifest = said.render()?;
     broken.insert("/broken/initrd.img".into(), initrd);
     Ok(broken)
 }
