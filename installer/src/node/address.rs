@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::files::{self, Names};
 use super::source;
+use super::state::ApplyState;
 use crate::cluster;
 use crate::failure::{Failure, Kind};
 use crate::sys::cmd::Cmd;
@@ -50,6 +51,7 @@ struct Info {
 
 /// Writes what RKE2 needs to know, when this node's address is not in its config.
 pub fn run() -> anyhow::Result<()> {
+    ApplyState::of_this_boot()?;
     let config = source::read_config(Path::new(source::OEM_DIR))?;
     if !cluster::address_is_found(&config) {
         return Ok(());

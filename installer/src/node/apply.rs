@@ -353,11 +353,7 @@ impl RunningNode {
         if !rustix::process::geteuid().is_root() {
             return Err(not_a_node("only root may do this".to_owned()));
         }
-        let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
-            not_a_node(format!(
-                "this system was not configured by `harrow apply` at this boot: {error:#}"
-            ))
-        })?;
+        let state = ApplyState::of_this_boot()?;
         if state.role == Role::Live {
             return Err(not_a_node("this is a live system".to_owned()));
         }

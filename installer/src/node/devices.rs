@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::source;
+use super::state::ApplyState;
 use crate::config::{Cluster, VirtualFunctions};
 use crate::failure::{Failure, Kind};
 use crate::sys::wait;
@@ -40,6 +41,7 @@ struct Function {
 
 /// Does what the config asks of devices.
 pub fn run() -> anyhow::Result<()> {
+    ApplyState::of_this_boot()?;
     let config = source::read_config(Path::new(source::OEM_DIR))?;
     let sysfs = Sysfs(PathBuf::from("/sys"));
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading mountinfo")?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::source;
-use super::state::{ApplyState, Role, STATE_PATH};
+use super::state::{ApplyState, Role};
 use crate::bundle::{PAYLOAD_NAME, Payload};
 use crate::cluster::{PAYLOAD_DIR, Part};
 use crate::failure::{Failure, Kind};
@@ -36,13 +36,7 @@ pub fn dir_of(image: &Path) -> &'static str {
 
 /// Makes the payload ready for RKE2. Says on `printer` what takes long.
 pub fn prepare(printer: &Printer) -> anyhow::Result<()> {
-    let state = ApplyState::read(Path::new(STATE_PATH)).map_err(|error| {
-        Failure::error(
-            Kind::NotANode,
-            format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
-            "run it on an installed node",
-        )
-    })?;
+    let state = ApplyState::of_this_boot()?;
     let config = source::read_config(Path::new(source::OEM_DIR))?;
     if state.role != Role::Node {
         return Err(Failure::error(

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, Kind};
+
 /// Where the state lies.
 pub const STATE_PATH: &str = "/run/harrow/apply.json";
 
@@ -43,6 +45,17 @@ impl ApplyState {
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self).context("writing the state as JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// The state of this boot; an error on a machine that is no node.
+    pub fn of_this_boot() -> anyhow::Result<Self> {
+        Self::read(Path::new(STATE_PATH)).map_err(|error| {
+            Failure::error(
+                Kind::NotANode,
+                format!("this system was not configured by `harrow apply` at this boot: {error:#}"),
+                "run it on an installed node, as root: sudo harrow ...",
+            )
+        })
     }
 
     /// Reads the state.
